@@ -1,0 +1,123 @@
+//! The admin API over gRPC-Web, which passes through whatever HTTP proxy the registry itself is reached through, and so
+//! shares address, trust and connections with every other request to it.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http::{HeaderValue, Request, Response, header};
+use http_body_util::BodyExt as _;
+use roadstead_types::Clock;
+use tonic::{Code, Status, body::Body};
+use tonic_web::{GrpcWebCall, GrpcWebClientService};
+use tower::{BoxError, Service};
+
+use crate::{
+    cache::TokenCache,
+    error::{Error, printable},
+    host::RegistryHost,
+    login::fresh_token,
+    registry::{Registry, Transport},
+};
+
+/// The channel of generated clients.
+pub(crate) type Channel = GrpcWebClientService<HttpChannel>;
+
+/// An open way to a registry's admin API, with the token that calls carry.
+pub(crate) struct AdminApi {
+    registry: Registry,
+    authorization: HeaderValue,
+}
+
+impl AdminApi {
+    pub(crate) async fn connect(
+        cache: &TokenCache,
+        clock: &Clock,
+        host: &RegistryHost,
+        transport: &Transport,
+    ) -> Result<Self, Error> {
+        let token = fresh_token(cache, clock, host, transport).await?;
+        let registry = Registry::connect(host, &token.transport(transport)).await?;
+        let mut authorization =
+            HeaderValue::from_str(&format!("Bearer {}", token.access_token)).map_err(Error::internal)?;
+        authorization.set_sensitive(true);
+        Ok(Self {
+            registry,
+            authorization,
+        })
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        GrpcWebClientService::new(HttpChannel {
+            http: self.registry.http().clone(),
+            authorization: self.authorization.clone(),
+        })
+    }
+
+    /// Scheme and authority that generated clients put before their paths.
+    pub(crate) fn origin(&self) -> Result<http::Uri, Error> {
+        self.registry.base().as_str().parse().map_err(Error::internal)
+    }
+
+    pub(crate) fn error(&self, request: &str, status: &Status) -> Error {
+        let host = self.registry.host().to_string();
+        let said = printable(status.message());
+        match status.code() {
+            Code::Unauthenticated => Error::NotLoggedIn {
+                advice: format!("{said}\nRun `roadstead login {host}`."),
+                host,
+            },
+            // A reqwest error has a source; an answer of the service has none.
+            Code::Unavailable | Code::Unknown if std::error::Error::source(status).is_some() => {
+                Error::Unreachable {
+                    host,
+                    reason: crate::error::chain(status),
+                }
+            }
+            code => Error::Refused {
+                host,
+                request: request.to_owned(),
+                reason: format!("{said} ({code:?})"),
+            },
+        }
+    }
+}
+
+/// Sends what a generated client wants sent as one HTTP request. Only unary calls go this way, so the request's body is
+/// one message.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpChannel {
+    http: reqwest::Client,
+    authorization: HeaderValue,
+}
+
+impl Service<Request<GrpcWebCall<Body>>> for HttpChannel {
+    type Response = Response<reqwest::Body>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<GrpcWebCall<Body>>) -> Self::Future {
+        let http = self.http.clone();
+        let authorization = self.authorization.clone();
+        Box::pin(async move {
+            let (mut parts, body) = request.into_parts();
+            // Of HTTP/2, which gRPC-Web is not bound to.
+            parts.headers.remove(header::TE);
+            let body = body.collect().await?.to_bytes();
+            let answer = http
+                .request(parts.method, parts.uri.to_string())
+                .headers(parts.headers)
+                .header(header::AUTHORIZATION, authorization)
+                .body(body)
+                .send()
+                .await
+                .map_err(reqwest::Error::without_url)?;
+            Ok(answer.into())
+        })
+    }
+}

@@ -1,0 +1,248 @@
+//! The part of the distribution API that a push and a pull need, as a plain client would use it.
+
+use bytes::Bytes;
+use reqwest::{
+    Method, RequestBuilder, Response, StatusCode,
+    header::{self, HeaderMap, HeaderValue},
+};
+use roadstead_types::{Digest, RepositoryName};
+use serde::Deserialize;
+use url::Url;
+
+use crate::{credential_helper::USER_NAME, error::Error, registry::Registry};
+
+/// A challenge as `/v2/` gives it to those without a token.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Challenge {
+    /// Where tokens are to be had.
+    pub realm: String,
+    /// For whom they are.
+    pub service: String,
+}
+
+impl Challenge {
+    /// Parses the value of `WWW-Authenticate`.
+    pub fn parse(value: &str) -> Option<Self> {
+        let parameters = value.strip_prefix("Bearer ")?;
+        // Realm and service are URL and authority: neither holds a quote or a comma.
+        let parameter = |name: &str| {
+            parameters.split(',').find_map(|item| {
+                let (key, value) = item.trim().split_once('=')?;
+                (key == name).then(|| value.trim_matches('"').to_owned())
+            })
+        };
+        Some(Self {
+            realm: parameter("realm")?,
+            service: parameter("service")?,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct TokenReply {
+    token: String,
+    expires_in: Option<u64>,
+}
+
+/// Asks `/v2/` without a token what it wants instead.
+pub async fn challenge(registry: &Registry) -> Result<Challenge, Error> {
+    let answer = send(registry, registry.http().get(registry.url("v2/")?)).await?;
+    if answer.status() != StatusCode::UNAUTHORIZED {
+        return Err(registry.refused("GET /v2/ without a token", answer).await);
+    }
+    let value = answer
+        .headers()
+        .get(header::WWW_AUTHENTICATE)
+        .and_then(|value| value.to_str().ok());
+    value.and_then(Challenge::parse).ok_or_else(|| Error::Refused {
+        host: registry.host().to_string(),
+        request: "GET /v2/ without a token".to_owned(),
+        reason: "there is no Bearer challenge".to_owned(),
+    })
+}
+
+/// One repository and a registry token for it.
+pub struct Repository<'a> {
+    registry: &'a Registry,
+    name: RepositoryName,
+    token: String,
+    /// How long the token lives, as the registry said.
+    pub expires_in: Option<u64>,
+}
+
+impl<'a> Repository<'a> {
+    /// Turns an access token into a registry token that may push to and pull from one repository.
+    pub async fn open(
+        registry: &'a Registry,
+        challenge: &Challenge,
+        name: RepositoryName,
+        access_token: &str,
+    ) -> Result<Self, Error> {
+        let scope = format!("repository:{name}:pull,push");
+        let mut realm = Url::parse(&challenge.realm).map_err(Error::internal)?;
+        realm
+            .query_pairs_mut()
+            .append_pair("service", &challenge.service)
+            .append_pair("scope", &scope);
+        let request = registry
+            .http()
+            .get(realm)
+            .basic_auth(USER_NAME, Some(access_token));
+        let answer = send(registry, request).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(registry.refused("GET /token", answer).await);
+        }
+        let reply: TokenReply = answer.json().await.map_err(|error| registry.unreachable(error))?;
+        Ok(Self {
+            registry,
+            name,
+            token: reply.token,
+            expires_in: reply.expires_in,
+        })
+    }
+
+    /// Whether a blob is there.
+    pub async fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        let path = format!("blobs/{digest}");
+        let answer = send(self.registry, self.request(Method::HEAD, &path)?).await?;
+        match answer.status() {
+            StatusCode::OK => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            _ => Err(self.registry.refused(format!("HEAD {path}"), answer).await),
+        }
+    }
+
+    /// Uploads a blob: opens a session, sends all in chunks of `chunk_size` but the last, which the closing PUT carries.
+    /// Returns the number of requests.
+    pub async fn upload(&self, digest: &Digest, bytes: &Bytes, chunk_size: usize) -> Result<usize, Error> {
+        let answer = send(
+            self.registry,
+            self.request(Method::POST, "blobs/uploads/")?.body(""),
+        )
+        .await?;
+        let mut location = self
+            .location(answer, StatusCode::ACCEPTED, "POST blobs/uploads/")
+            .await?;
+        let mut requests = 2;
+        let mut start = 0;
+        while bytes.len() - start > chunk_size {
+            let end = start + chunk_size;
+            let request = self
+                .authorized(Method::PATCH, location)
+                .header(header::CONTENT_RANGE, format!("{start}-{}", end - 1))
+                .header(header::CONTENT_TYPE, "application/octet-stream")
+                .body(bytes.slice(start..end));
+            let answer = send(self.registry, request).await?;
+            location = self
+                .location(answer, StatusCode::ACCEPTED, "PATCH of an upload")
+                .await?;
+            start = end;
+            requests += 1;
+        }
+        location.query_pairs_mut().append_pair("digest", digest.as_str());
+        let request = self
+            .authorized(Method::PUT, location)
+            .header(header::CONTENT_RANGE, format!("{start}-{}", bytes.len() - 1))
+            .header(header::CONTENT_TYPE, "application/octet-stream")
+            .body(bytes.slice(start..));
+        let answer = send(self.registry, request).await?;
+        self.location(answer, StatusCode::CREATED, "PUT of an upload")
+            .await?;
+        Ok(requests)
+    }
+
+    /// Stores a manifest under a tag or its digest; returns the digest that the registry computed.
+    pub async fn put_manifest(
+        &self,
+        reference: &str,
+        media_type: &'static str,
+        bytes: &Bytes,
+    ) -> Result<Option<Digest>, Error> {
+        let path = format!("manifests/{reference}");
+        let request = self
+            .request(Method::PUT, &path)?
+            .header(header::CONTENT_TYPE, media_type)
+            .body(bytes.clone());
+        let answer = send(self.registry, request).await?;
+        if answer.status() != StatusCode::CREATED {
+            return Err(self.registry.refused(format!("PUT {path}"), answer).await);
+        }
+        Ok(content_digest(answer.headers()))
+    }
+
+    /// The digest that a tag points at.
+    pub async fn resolve(&self, tag: &str) -> Result<Option<Digest>, Error> {
+        let path = format!("manifests/{tag}");
+        let answer = send(self.registry, self.request(Method::HEAD, &path)?).await?;
+        match answer.status() {
+            StatusCode::OK => Ok(content_digest(answer.headers())),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(self.registry.refused(format!("HEAD {path}"), answer).await),
+        }
+    }
+
+    /// Content under `blobs` or `manifests` by digest.
+    pub async fn get(&self, kind: &str, digest: &Digest) -> Result<Bytes, Error> {
+        let path = format!("{kind}/{digest}");
+        let answer = send(self.registry, self.request(Method::GET, &path)?).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(self.registry.refused(format!("GET {path}"), answer).await);
+        }
+        answer
+            .bytes()
+            .await
+            .map_err(|error| self.registry.unreachable(error))
+    }
+
+    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Error> {
+        Ok(self.authorized(method, self.registry.url(&format!("v2/{}/{path}", self.name))?))
+    }
+
+    fn authorized(&self, method: Method, url: Url) -> RequestBuilder {
+        self.registry.http().request(method, url).bearer_auth(&self.token)
+    }
+
+    /// Where to go on. A location is relative to the registry, and on no other host: the token goes with it.
+    async fn location(&self, answer: Response, wanted: StatusCode, request: &str) -> Result<Url, Error> {
+        if answer.status() != wanted {
+            return Err(self.registry.refused(request, answer).await);
+        }
+        let location = answer.headers().get(header::LOCATION).map(HeaderValue::to_str);
+        let location = location
+            .and_then(Result::ok)
+            .and_then(|location| answer.url().join(location).ok());
+        location
+            .filter(|location| location.origin() == self.registry.base().origin())
+            .ok_or_else(|| Error::Refused {
+                host: self.registry.host().to_string(),
+                request: request.to_owned(),
+                reason: "there is no usable Location".to_owned(),
+            })
+    }
+}
+
+fn content_digest(headers: &HeaderMap) -> Option<Digest> {
+    headers
+        .get("docker-content-digest")
+        .and_then(|value| Digest::parse(value.to_str().ok()?).ok())
+}
+
+async fn send(registry: &Registry, request: RequestBuilder) -> Result<Response, Error> {
+    request.send().await.map_err(|error| registry.unreachable(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Challenge;
+
+    #[test]
+    fn parses_a_challenge() {
+        let value =
+            r#"Bearer realm="http://127.0.0.1:5000/token",service="127.0.0.1:5000",error="invalid_token""#;
+        let challenge = Challenge::parse(value).unwrap();
+        assert_eq!(challenge.realm, "http://127.0.0.1:5000/token");
+        assert_eq!(challenge.service, "127.0.0.1:5000");
+        assert_eq!(Challenge::parse(r#"Basic realm="x",service="y""#), None);
+        assert_eq!(Challenge::parse(r#"Bearer realm="x""#), None);
+    }
+}

@@ -1,0 +1,33 @@
+use crate::support::{Machine, assert_code, stdout};
+
+#[test]
+fn wrong_usage_is_code_two() {
+    let machine = Machine::new();
+    for arguments in [
+        &["frobnicate"][..],
+        &["login"],
+        &["login", "a b"],
+        &["events", "list", "--limit", "x"],
+    ] {
+        assert_code(&machine.run(arguments), 2);
+    }
+}
+
+#[test]
+fn help_names_the_exit_codes() {
+    let machine = Machine::new();
+    let output = machine.run(&["--help"]);
+    assert_code(&output, 0);
+    assert!(stdout(&output).contains("Exit codes: 0 done; 1 failed"));
+}
+
+#[test]
+fn version_is_the_packages() {
+    let machine = Machine::new();
+    let output = machine.run(&["version"]);
+    assert_code(&output, 0);
+    assert_eq!(
+        stdout(&output),
+        format!("roadstead {}\n", env!("CARGO_PKG_VERSION"))
+    );
+}

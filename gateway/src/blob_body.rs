@@ -1,0 +1,170 @@
+//! Bodies of blob answers: streams from blobs, passed on chunk by chunk without copying.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use http_body::{Frame, SizeHint};
+use roadstead_proto::blobs::v1::{ReadRequest, ReadResponse, blob_read_service_client::BlobReadServiceClient};
+use roadstead_rpc::{ErrorReason, RpcChannel};
+use tonic::{Status, Streaming};
+use tracing::Span;
+
+use crate::{error::Failure, multipart::Multipart, range::ByteRange};
+
+/// Where the bytes of one blob are.
+#[derive(Clone)]
+pub(crate) struct BlobSource {
+    pub(crate) client: BlobReadServiceClient<RpcChannel>,
+    pub(crate) locator: Bytes,
+    pub(crate) size: u64,
+}
+
+impl BlobSource {
+    async fn open(&mut self, range: ByteRange) -> Result<Streaming<ReadResponse>, Status> {
+        let request =
+            ReadRequest { locator: self.locator.clone(), offset: range.first, length: range.length() };
+        Ok(self.client.read(request).await?.into_inner())
+    }
+}
+
+/// All bytes.
+pub(crate) async fn whole(source: BlobSource) -> Result<Body, Failure> {
+    match source.size.checked_sub(1) {
+        Some(last) => one(source, ByteRange { first: 0, last }).await,
+        None => Ok(Body::empty()),
+    }
+}
+
+/// One range. The first chunk is awaited before the answer begins: what fails early still becomes a status, and a small
+/// blob leaves in one write with its headers.
+pub(crate) async fn one(mut source: BlobSource, range: ByteRange) -> Result<Body, Failure> {
+    let mut chunks = source.open(range).await.map_err(failure)?;
+    let first = chunks.message().await.map_err(failure)?.unwrap_or_default().chunk;
+    let length = range.length();
+    if first.len() as u64 == length {
+        // Reading to the end tells blobs that the stream was wanted whole.
+        chunks.message().await.map_err(failure)?;
+        return Ok(Body::from(first));
+    }
+    let rest = chunks.map_ok(|message| message.chunk);
+    Ok(Exactly::new(stream::once(async { Ok(first) }).chain(rest), length))
+}
+
+/// Several ranges with their frame, read one after the other.
+pub(crate) async fn many(source: BlobSource, frame: Multipart, ranges: Vec<ByteRange>) -> Result<Body, Failure> {
+    let length = frame.length(&ranges);
+    let mut ranges = ranges.into_iter();
+    let Some(first) = ranges.next() else { return Ok(Body::empty()) };
+    let opened = source.clone().open(first).await.map_err(failure)?;
+    let first_part = part(frame.head(first), opened);
+    let tail = frame.tail();
+    let others = stream::iter(ranges).then(move |range| {
+        let (mut source, head) = (source.clone(), frame.head(range));
+        async move { Ok::<_, Status>(part(head, source.open(range).await?)) }
+    });
+    let end = stream::once(async move { Ok(tail) });
+    Ok(Exactly::new(first_part.chain(others.try_flatten()).chain(end), length))
+}
+
+fn part(head: Bytes, chunks: Streaming<ReadResponse>) -> impl Stream<Item = Result<Bytes, Status>> + Send {
+    stream::once(async move { Ok(head) }).chain(chunks.map_ok(|message| message.chunk))
+}
+
+/// Renders a failure to read. Locators are sealed by metadata a moment ago, so a refusal of one is our own fault and not
+/// the client's token.
+fn failure(status: Status) -> Failure {
+    match roadstead_rpc::reason(&status) {
+        ErrorReason::TokenInvalid | ErrorReason::TokenExpired | ErrorReason::RangeNotSatisfiable => {
+            Failure::internal(format!("blobs refused a locator: {}", status.message()))
+        }
+        _ => Failure::from(status),
+    }
+}
+
+/// A body of a known length. If the stream has fewer or more bytes, the body fails, and with it the connection: a client
+/// must not take a wrong body for a whole one.
+struct Exactly<S> {
+    chunks: Pin<Box<S>>,
+    remaining: u64,
+    /// Keeps the request's span open until the last byte has left.
+    span: Span,
+}
+
+impl<S: Stream<Item = Result<Bytes, Status>> + Send + 'static> Exactly<S> {
+    fn new(chunks: S, length: u64) -> Body
+    where
+        S: Send + 'static,
+    {
+        Body::new(Self { chunks: Box::pin(chunks), remaining: length, span: Span::current() })
+    }
+
+    fn check(&mut self, chunk: Option<Result<Bytes, Status>>) -> Option<Result<Frame<Bytes>, io::Error>> {
+        let problem = match chunk {
+            Some(Ok(chunk)) => match self.remaining.checked_sub(chunk.len() as u64) {
+                Some(remaining) => {
+                    self.remaining = remaining;
+                    return Some(Ok(Frame::data(chunk)));
+                }
+                None => "blobs sent more than was asked for".to_owned(),
+            },
+            Some(Err(status)) => format!("{:?}: {}", roadstead_rpc::reason(&status), status.message()),
+            None if self.remaining == 0 => return None,
+            None => format!("blobs ended {} bytes early", self.remaining),
+        };
+        tracing::warn!(cause = problem, "a blob broke off");
+        self.remaining = 0;
+        Some(Err(io::Error::other(problem)))
+    }
+}
+
+impl<S: Stream<Item = Result<Bytes, Status>> + Send + 'static> http_body::Body for Exactly<S> {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let span = self.span.clone();
+        let _entered = span.enter();
+        match self.chunks.as_mut().poll_next(context) {
+            Poll::Ready(chunk) => Poll::Ready(self.check(chunk)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    async fn collect(chunks: Vec<Result<Bytes, Status>>, length: u64) -> Option<Bytes> {
+        Exactly::new(stream::iter(chunks), length).collect().await.ok().map(http_body_util::Collected::to_bytes)
+    }
+
+    #[tokio::test]
+    async fn only_the_exact_length_is_whole() {
+        let chunks = || vec![Ok(Bytes::from_static(b"ab")), Ok(Bytes::from_static(b"c"))];
+        assert_eq!(collect(chunks(), 3).await, Some(Bytes::from_static(b"abc")));
+        assert_eq!(collect(chunks(), 4).await, None);
+        assert_eq!(collect(chunks(), 2).await, None);
+    }
+
+    #[tokio::test]
+    async fn an_error_breaks_the_body() {
+        let chunks = vec![Ok(Bytes::from_static(b"ab")), Err(Status::unavailable("gone"))];
+        assert_eq!(collect(chunks, 2).await, None);
+    }
+}

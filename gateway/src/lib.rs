@@ -1,0 +1,1 @@
+//! Renders the OCI distribution API over the services.

@@ -1,0 +1,20 @@
+//! `/v2/`: where clients find out how to get a token.
+
+use axum::response::Response;
+
+use super::token_needed;
+use crate::{
+    auth::{Caller, expired},
+    error::Failure,
+    respond,
+};
+
+/// Answers 200 to any good token and 401 to everyone else, even though some repositories may be public: clients take the
+/// challenge from here only, and would never log in after a 200.
+pub(super) fn get(caller: &Caller<'_>) -> Result<Response, Failure> {
+    match caller {
+        Caller::Anonymous => Err(token_needed()),
+        Caller::Expired { .. } => Err(expired()),
+        Caller::Holder { .. } => Ok(respond::json("{}")),
+    }
+}

@@ -1,0 +1,194 @@
+//! A program under test: started with its output in files, watched, and gone at the end.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::deadline::eventually;
+
+/// Every process that a test starts, and whatever those start, carries this variable, so that none can hide.
+const MARK: &str = "ROADSTEAD_TEST_PROCESS";
+
+/// How much of each log a failed test shows.
+const SHOWN_LOG_BYTES: usize = 6_000;
+
+/// A running program. Dropping it without [`Process::terminate`] means that the test failed: its logs are shown and it is
+/// killed, with everything that it started.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Option<Child>,
+    mark: String,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+impl Process {
+    /// Starts `command` with standard output and error in `<logs>/<name>.stdout` and `.stderr`.
+    pub fn start(name: &str, mut command: Command, logs: &Path) -> Result<Self> {
+        let stdout = logs.join(format!("{name}.stdout"));
+        let stderr = logs.join(format!("{name}.stderr"));
+        let mark = uuid::Uuid::new_v4().to_string();
+        command
+            .env(MARK, &mark)
+            .stdin(Stdio::null())
+            .stdout(File::create(&stdout).context("create a log")?)
+            .stderr(File::create(&stderr).context("create a log")?)
+            // A group of its own: Ctrl-C at the terminal must reach the test first.
+            .process_group(0);
+        let child = command.spawn().with_context(|| format!("start {name}"))?;
+        Ok(Self { name: name.to_owned(), child: Some(child), mark, stdout, stderr })
+    }
+
+    /// What the program has written to standard output so far.
+    pub fn stdout(&self) -> String {
+        read(&self.stdout)
+    }
+
+    /// What the program has written to standard error so far.
+    pub fn stderr(&self) -> String {
+        read(&self.stderr)
+    }
+
+    /// Waits until `probe` gives a value; a program that exits meanwhile fails at once.
+    pub async fn until<T>(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        mut probe: impl AsyncFnMut(&Self) -> Result<Option<T>>,
+    ) -> Result<T> {
+        let what = format!("{}: {what}", self.name);
+        eventually(&what, limit, async || {
+            if let Some(value) = probe(self).await? {
+                return Ok(Some(value));
+            }
+            if let Some(status) = self.exited()? {
+                anyhow::bail!("{what}, but it exited with {status}");
+            }
+            Ok(None)
+        })
+        .await
+    }
+
+    /// Waits for the program to end by itself.
+    pub async fn wait(mut self, limit: Duration) -> Result<(ExitStatus, String, String)> {
+        let what = format!("{} ends", self.name);
+        let status = eventually(&what, limit, async || self.exited()).await?;
+        self.child = None;
+        Ok((status, self.stdout(), self.stderr()))
+    }
+
+    /// Sends SIGTERM and requires a successful exit within `limit`, with nothing left behind.
+    pub async fn terminate(mut self, limit: Duration) -> Result<()> {
+        let child = self.child.as_ref().context("already ended")?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("a process id")?;
+        kill_process(pid, Signal::TERM).context("send SIGTERM")?;
+        let what = format!("{} exits after SIGTERM", self.name);
+        let status = eventually(&what, limit, async || self.exited()).await?;
+        ensure!(status.success(), "{} exited with {status} after SIGTERM", self.name);
+        let orphans = marked(&self.mark);
+        ensure!(orphans.is_empty(), "{} left processes behind: {orphans:?}", self.name);
+        self.child = None;
+        Ok(())
+    }
+
+    /// Kills the program and everything it started, as a power cut would.
+    pub fn kill(mut self) {
+        self.kill_all();
+        self.child = None;
+    }
+
+    fn exited(&mut self) -> Result<Option<ExitStatus>> {
+        self.child.as_mut().context("already ended")?.try_wait().context("look at the process")
+    }
+
+    fn kill_all(&mut self) {
+        if let Some(child) = &mut self.child {
+            drop(child.kill());
+            drop(child.wait());
+        }
+        for pid in marked(&self.mark).into_iter().filter_map(Pid::from_raw) {
+            // It may have ended since the look at /proc.
+            let _gone_already = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.child.is_none() {
+            return;
+        }
+        self.kill_all();
+        for (stream, log) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            let log = read(log);
+            let tail = log.len().saturating_sub(SHOWN_LOG_BYTES);
+            let tail = (tail..log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or(log.len());
+            eprintln!("--- {} {stream} (last {SHOWN_LOG_BYTES} bytes)\n{}", self.name, &log[tail..]);
+        }
+    }
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+/// The live processes whose environment carries `mark`.
+fn marked(mark: &str) -> Vec<i32> {
+    let wanted = format!("{MARK}={mark}");
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok()))
+        .filter(|pid: &i32| {
+            std::fs::read(format!("/proc/{pid}/environ"))
+                .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|pair| pair == wanted.as_bytes()))
+        })
+        .collect()
+}
+
+/// Runs a short-lived program to its end and gives its standard output.
+///
+/// # Errors
+/// When it fails or outlives `limit`; the error holds its whole output.
+pub async fn run<A: AsRef<OsStr>>(
+    program: &Path,
+    arguments: impl IntoIterator<Item = A>,
+    environment: &[(String, String)],
+    input: Option<&[u8]>,
+    limit: Duration,
+) -> Result<String> {
+    use tokio::io::AsyncWriteExt as _;
+
+    let mut command = tokio::process::Command::new(program);
+    command
+        .args(arguments)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let shown = format!("{:?}", command.as_std());
+    let mut child = command.spawn().with_context(|| format!("start {shown}"))?;
+    if let (Some(input), Some(mut pipe)) = (input, child.stdin.take()) {
+        pipe.write_all(input).await.with_context(|| format!("write to {shown}"))?;
+    }
+    let output = tokio::time::timeout(limit, child.wait_with_output())
+        .await
+        .with_context(|| format!("{shown} ran longer than {limit:?}"))?
+        .with_context(|| format!("run {shown}"))?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(
+        output.status.success(),
+        "{shown}: {}\n{stdout}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(stdout)
+}

@@ -1,0 +1,72 @@
+//! One key pair.
+
+use std::fmt;
+
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
+};
+use jsonwebtoken::{
+    Algorithm, EncodingKey, Header,
+    jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash},
+};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+/// What is wrong with a key.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyError {
+    #[error("a key cannot be generated")]
+    Generation,
+    #[error("the key is no P-256 key in PKCS#8")]
+    Malformed(#[from] jsonwebtoken::errors::Error),
+}
+
+/// A P-256 key that signs ES256 tokens of one kind, under the RFC 7638 thumbprint of its public half.
+#[derive(Clone)]
+pub(crate) struct SigningKey {
+    key: EncodingKey,
+    public: Jwk,
+    kid: String,
+}
+
+impl SigningKey {
+    /// Generates a key and returns it with its PKCS#8 encoding.
+    pub(crate) fn generate() -> Result<(Self, Zeroizing<Vec<u8>>), KeyError> {
+        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+            .map_err(|_| KeyError::Generation)?;
+        let pkcs8 = Zeroizing::new(document.as_ref().to_vec());
+        Ok((Self::from_pkcs8(&pkcs8)?, pkcs8))
+    }
+
+    pub(crate) fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, KeyError> {
+        let key = EncodingKey::from_ec_der(pkcs8);
+        let mut public = Jwk::from_encoding_key(&key, Algorithm::ES256)?;
+        let kid = public.thumbprint(ThumbprintHash::SHA256)?;
+        public.common.key_id = Some(kid.clone());
+        public.common.public_key_use = Some(PublicKeyUse::Signature);
+        Ok(Self { key, public, kid })
+    }
+
+    pub(crate) fn sign(&self, token_type: &str, claims: &impl Serialize) -> Result<String, jsonwebtoken::errors::Error> {
+        let mut header = Header::new(Algorithm::ES256);
+        header.typ = Some(token_type.to_owned());
+        header.kid = Some(self.kid.clone());
+        jsonwebtoken::encode(&header, claims, &self.key)
+    }
+
+    pub(crate) fn public(&self) -> &Jwk {
+        &self.public
+    }
+
+    /// Returns the JWK set that holds this key alone.
+    pub(crate) fn jwk_set(&self) -> JwkSet {
+        JwkSet { keys: vec![self.public.clone()] }
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SigningKey").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,1 @@
+//! Exchanges OIDC identity tokens for Roadstead's own and signs them.

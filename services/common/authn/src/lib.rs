@@ -1,0 +1,22 @@
+//! Verifies Roadstead's own tokens, locally.
+//!
+//! The crate owns the format of access and registry tokens and the rules by which they are believed. It never signs,
+//! never decides what an identity may do, and never asks the network on the path of a request: keys come from auth's
+//! `KeyService` in the background, and a token under an unknown key is simply invalid.
+//!
+//! Invariants:
+//!
+//! * `iss`, `aud`, `typ` and the algorithm are pinned for each kind of token, and each kind has keys of its own, so that
+//!   no token passes for one of another kind or of another registry;
+//! * [`VerifyError::Expired`] is said only of a token of which everything else holds;
+//! * what was once learnt about a token is forgotten when the keys change.
+
+mod claims;
+mod error;
+mod keys;
+mod verifier;
+
+pub use claims::{Access, AccessClaims, Act, RegistryClaims, TokenClaims, WireClaims};
+pub use error::VerifyError;
+pub use keys::{ACCESS_TYPE, Believed, KeySetError, PinnedKeys, REGISTRY_TYPE};
+pub use verifier::{Verifier, token_hash};

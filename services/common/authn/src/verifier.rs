@@ -1,0 +1,191 @@
+//! Verification with keys that are kept fresh in the background.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use moka::sync::Cache;
+use roadstead_proto::auth::v1::{
+    KeySet, ListKeySetsRequest, ListKeySetsResponse, TokenKind, key_service_client::KeyServiceClient,
+};
+use roadstead_rpc::{RpcChannel, TaskSet};
+use roadstead_types::Clock;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+
+use crate::{AccessClaims, Believed, KeySetError, PinnedKeys, RegistryClaims, TokenClaims, VerifyError};
+
+/// Tokens remembered of each kind. At some 500 bytes each this is a few megabytes.
+const REMEMBERED: u64 = 8192;
+/// A token that nobody shows any more is forgotten after this long.
+const IDLE: Duration = Duration::from_secs(120);
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(5);
+/// Bounds of how often keys are asked for, whatever auth says.
+const REFRESH: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+
+/// Returns the SHA-256 of a token, by which caches and push grants know it without holding it.
+pub fn token_hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+/// Verifies access and registry tokens. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Verifier(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    clock: Clock,
+    ring: RwLock<Option<Arc<KeyRing>>>,
+    arrived: watch::Sender<bool>,
+    registry: Decisions<RegistryClaims>,
+    access: Decisions<AccessClaims>,
+}
+
+/// The keys of both kinds, as auth published them at one time.
+#[derive(Debug)]
+struct KeyRing {
+    generation: u64,
+    published: Vec<KeySet>,
+    registry: PinnedKeys,
+    access: PinnedKeys,
+}
+
+/// Claims of tokens that were verified, by token hash, with the generation of keys that did.
+type Decisions<C> = Cache<[u8; 32], (u64, Arc<C>)>;
+
+impl Verifier {
+    /// Makes a verifier whose keys are fetched and refreshed by a task of `tasks` through `auth`.
+    ///
+    /// Once had, keys are kept while auth is unreachable: tokens that are out in the world stay good until they expire.
+    pub fn new(auth: RpcChannel, clock: Clock, tasks: &TaskSet) -> Self {
+        let shared = Arc::new(Shared {
+            clock,
+            ring: RwLock::new(None),
+            arrived: watch::Sender::new(false),
+            registry: decisions(),
+            access: decisions(),
+        });
+        let stop = tasks.token();
+        let refresh = keep_fresh(shared.clone(), KeyServiceClient::new(auth));
+        tasks.spawn("authn-keys", async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = refresh => {}
+            }
+        });
+        Self(shared)
+    }
+
+    /// Waits until keys have been had once.
+    pub async fn wait_ready(&self) {
+        // The sender lives in `self`, so that the wait ends only with an arrival.
+        let _ = self.0.arrived.subscribe().wait_for(|arrived| *arrived).await;
+    }
+
+    /// Returns whether keys have been had.
+    pub fn is_ready(&self) -> bool {
+        *self.0.arrived.borrow()
+    }
+
+    /// Verifies a registry token.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError::Expired`] carries the claims of a token of which all else holds.
+    pub fn registry(&self, token: &str) -> Result<Arc<RegistryClaims>, VerifyError> {
+        let expires_at = |claims: &RegistryClaims| claims.expires_at;
+        self.decide(token, &self.0.registry, |ring| &ring.registry, expires_at)
+    }
+
+    /// Verifies an access token.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError::Expired`] carries the claims of a token of which all else holds.
+    pub fn access(&self, token: &str) -> Result<Arc<AccessClaims>, VerifyError<AccessClaims>> {
+        let expires_at = |claims: &AccessClaims| claims.expires_at;
+        self.decide(token, &self.0.access, |ring| &ring.access, expires_at)
+    }
+
+    fn decide<C: TokenClaims + Send + Sync + 'static>(
+        &self,
+        token: &str,
+        decisions: &Decisions<C>,
+        keys: impl FnOnce(&KeyRing) -> &PinnedKeys,
+        expires_at: impl FnOnce(&C) -> i64,
+    ) -> Result<Arc<C>, VerifyError<C>> {
+        let ring = self.ring().ok_or(VerifyError::KeysUnavailable)?;
+        let now = self.0.clock.unix_seconds();
+        let hash = token_hash(token);
+        if let Some((generation, claims)) = decisions.get(&hash)
+            && generation == ring.generation
+        {
+            let fresh = expires_at(&claims) > now;
+            return if fresh { Ok(claims) } else { Err(VerifyError::Expired(claims)) };
+        }
+        match keys(&ring).verify::<C>(token, now) {
+            None => Err(VerifyError::Invalid),
+            Some(Believed::Expired(claims)) => Err(VerifyError::Expired(Arc::new(claims))),
+            Some(Believed::Fresh(claims)) => {
+                let claims = Arc::new(claims);
+                decisions.insert(hash, (ring.generation, claims.clone()));
+                Ok(claims)
+            }
+        }
+    }
+
+    fn ring(&self) -> Option<Arc<KeyRing>> {
+        self.0.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn decisions<C: Send + Sync + 'static>() -> Decisions<C> {
+    Cache::builder().max_capacity(REMEMBERED).time_to_idle(IDLE).build()
+}
+
+async fn keep_fresh(shared: Arc<Shared>, mut auth: KeyServiceClient<RpcChannel>) {
+    let mut retry = FIRST_RETRY;
+    loop {
+        let answer = auth.list_key_sets(ListKeySetsRequest {}).await;
+        let outcome = match answer {
+            Ok(answer) => shared.accept(answer.into_inner()).map_err(|error| error.to_string()),
+            Err(status) => Err(status.code().to_string()),
+        };
+        let pause = match outcome {
+            Ok(max_age) => {
+                retry = FIRST_RETRY;
+                (max_age / 2).clamp(REFRESH.0, REFRESH.1)
+            }
+            Err(error) => {
+                tracing::warn!(error, had_keys = *shared.arrived.borrow(), "token keys could not be refreshed");
+                let pause = retry;
+                retry = (retry * 2).min(LAST_RETRY);
+                pause
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+impl Shared {
+    /// Takes over the keys of `answer` and returns how long they may be used.
+    fn accept(&self, answer: ListKeySetsResponse) -> Result<Duration, KeySetError> {
+        let max_age = Duration::from_secs(answer.max_age.into());
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        let generation = match ring.as_deref() {
+            Some(current) if current.published == answer.key_sets => return Ok(max_age),
+            Some(current) => current.generation + 1,
+            None => 0,
+        };
+        let keys_of = |kind: TokenKind| {
+            let set = answer.key_sets.iter().find(|set| set.kind() == kind);
+            PinnedKeys::from_key_set(set.unwrap_or(&KeySet::default()))
+        };
+        let (registry, access) = (keys_of(TokenKind::Registry)?, keys_of(TokenKind::Access)?);
+        *ring = Some(Arc::new(KeyRing { generation, published: answer.key_sets, registry, access }));
+        self.arrived.send_replace(true);
+        Ok(max_age)
+    }
+}

@@ -1,0 +1,28 @@
+//! Configuration, telemetry, shutdown and the main function of every service.
+//!
+//! This crate owns what a process does around its service: reading configuration, logging, tracing, metrics, the admin
+//! port, the order of shutdown. It never knows what the service does.
+//!
+//! Invariants:
+//!
+//! - A configuration is refused as a whole, with every problem named; no process starts on part of one.
+//! - A service in a process of its own speaks mutual TLS, or does not start.
+//! - Shutdown is always in the order that [`shutdown`] gives.
+
+mod address;
+pub mod admin;
+pub mod certificates;
+mod config;
+mod harness;
+mod service;
+pub mod shutdown;
+mod telemetry;
+
+pub use address::{DEFAULT_LISTEN, PublicAddress};
+pub use config::{
+    ConfigError, ConfigSources, ConfigTree, ConfigValue, Endpoints, LogFormat, Reader, RpcConfig, RuntimeConfig, SECTIONS,
+    TelemetryConfig, Validate, parse_assignment,
+};
+pub use harness::{Program, create_data_dir, install_crypto, run};
+pub use service::{Built, BuiltService, ServiceContext};
+pub use telemetry::{Telemetry, TelemetryGuard, prometheus};

@@ -1,0 +1,8 @@
+//! The runtime's tests, in one binary.
+
+mod address;
+mod admin;
+mod certificates;
+mod config;
+mod environment;
+mod shutdown;

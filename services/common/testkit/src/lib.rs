@@ -1,0 +1,27 @@
+//! Parts that tests share.
+//!
+//! * [`OidcIssuer`]: an OpenID provider that speaks HTTP on a loopback port, with keys that rotate and faults on demand;
+//! * [`TestKeys`]: signs access and registry tokens, and serves the `auth` services that verifiers need;
+//! * [`TestCertificates`]: a certificate authority and an identity for each peer;
+//! * [`TestDirectory`]: a directory that is removed when dropped.
+//!
+//! Nothing here stands in for a service under test: tokens are really signed, certificates really verified, and the
+//! issuer is reached over a socket. Claims are spelled out here rather than borrowed from the crates that read them, so
+//! that a change of format fails a test.
+//!
+//! Test code may panic: every function here does when the machine refuses something a test cannot go on without.
+
+mod authority;
+mod certificates;
+mod directory;
+mod issuer;
+mod keys;
+mod tls;
+mod tokens;
+
+pub use authority::TestAuthority;
+pub use certificates::TestCertificates;
+pub use directory::{TestDirectory, test_dir};
+pub use issuer::{Fault, OidcIssuer};
+pub use keys::SigningKey;
+pub use tokens::{AccessToken, RegistryToken, TestKeys};

@@ -1,0 +1,62 @@
+//! What can go wrong, and the one mapping to `Status`.
+
+use std::time::Duration;
+
+use roadstead_authn::{AccessClaims, VerifyError};
+use roadstead_rpc::ErrorReason;
+use tonic::{Code, Status};
+
+use crate::store::StoreError;
+
+/// Everything that a call to events can fail with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{0}")]
+    Argument(String),
+    #[error("the page token is not one of this listing")]
+    PageTokenInvalid,
+    #[error("an access token is needed")]
+    TokenMissing,
+    #[error(transparent)]
+    Token(#[from] VerifyError<AccessClaims>),
+    /// auth said why itself.
+    #[error("auth did not answer: {0}")]
+    Auth(Status),
+    #[error("the event log failed")]
+    Storage(#[from] StoreError),
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Argument(_) => {
+                roadstead_rpc::status(Code::InvalidArgument, ErrorReason::ArgumentInvalid, error.to_string())
+            }
+            Error::PageTokenInvalid => {
+                roadstead_rpc::status(Code::InvalidArgument, ErrorReason::PageTokenInvalid, error.to_string())
+            }
+            Error::TokenMissing => {
+                roadstead_rpc::status(Code::Unauthenticated, ErrorReason::TokenMissing, error.to_string())
+            }
+            Error::Token(error) => error.into(),
+            Error::Auth(status) => match roadstead_rpc::reason(&status) {
+                reason @ (ErrorReason::TokenInvalid | ErrorReason::TokenExpired) => {
+                    roadstead_rpc::status(Code::Unauthenticated, reason, status.message())
+                }
+                _ => {
+                    tracing::warn!(%status, "cannot learn what the caller may read");
+                    unavailable("what the caller may read cannot be learnt just now", ErrorReason::Unavailable)
+                }
+            },
+            Error::Storage(error) => {
+                tracing::error!(%error, "the event log failed");
+                unavailable("the event log failed", ErrorReason::StorageUnavailable)
+            }
+        }
+    }
+}
+
+fn unavailable(message: &str, reason: ErrorReason) -> Status {
+    let status = roadstead_rpc::status(Code::Unavailable, reason, message);
+    roadstead_rpc::with_retry_after(status, Duration::from_secs(1))
+}

@@ -1,0 +1,152 @@
+//! The log in an SQLite file. All SQL of this crate is here.
+
+mod query;
+mod schema;
+mod writer;
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags};
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+pub use self::schema::SchemaError;
+pub(crate) use self::{
+    query::{Entry, Page, Query},
+    writer::{Batch, Rejected, Writer},
+};
+
+/// Pages that are read at the same time.
+const READERS: usize = 4;
+
+/// Why the log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Two processes would each believe to be the only writer.
+    #[error("{0} is in use by another process")]
+    InUse(PathBuf),
+    /// The filesystem refused.
+    #[error("cannot use {path}: {source}")]
+    Io {
+        /// Of the failed operation.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The database is not one that this binary may use.
+    #[error("cannot use {path}: {source}")]
+    Schema {
+        /// Of the database.
+        path: PathBuf,
+        /// Why.
+        source: SchemaError,
+    },
+}
+
+/// Why the log did not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error(transparent)]
+    Sqlite(Arc<rusqlite::Error>),
+    #[error("the writer has ended")]
+    WriterGone,
+    #[error("a reader panicked")]
+    ReaderPanicked,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(Arc::new(error))
+    }
+}
+
+/// The event log. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct EventLog {
+    writer: Writer,
+    readers: Arc<Readers>,
+}
+
+struct Readers {
+    path: PathBuf,
+    permits: Semaphore,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl EventLog {
+    /// Opens or creates the log in `directory`.
+    pub(crate) fn open(directory: &Path, now_millis: i64) -> Result<Self, OpenError> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| OpenError::Io { path, source }
+        };
+        std::fs::create_dir_all(directory).map_err(io(directory))?;
+        let lock = lock(directory)?;
+        let path = directory.join("events.db");
+        let schema = |source: SchemaError| OpenError::Schema { path: path.clone(), source };
+        let mut connection = connect(&path, OpenFlags::default()).map_err(|error| schema(error.into()))?;
+        schema::migrate(&mut connection, now_millis).map_err(schema)?;
+        let writer = Writer::start(connection, lock).map_err(io(directory))?;
+        let readers = Readers { path, permits: Semaphore::new(READERS), idle: Mutex::default() };
+        Ok(Self { writer, readers: Arc::new(readers) })
+    }
+
+    /// Stores events; durable when it returns. Returns how many were new.
+    pub(crate) async fn append(&self, batch: Batch) -> Result<usize, StoreError> {
+        self.writer.append(batch).await
+    }
+
+    /// Deletes some of the events recorded before `cutoff`, and returns how many; 0 when none are left.
+    pub(crate) async fn prune(&self, cutoff: i64) -> Result<usize, StoreError> {
+        self.writer.prune(cutoff).await
+    }
+
+    pub(crate) async fn list(&self, query: Query) -> Result<Page, StoreError> {
+        let readers = Arc::clone(&self.readers);
+        let _permit = self.readers.permits.acquire().await.map_err(|_| StoreError::WriterGone)?;
+        spawn_blocking(move || readers.with(|connection| query.run(connection)))
+            .await
+            .map_err(|_| StoreError::ReaderPanicked)?
+    }
+}
+
+impl Readers {
+    fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let idle = self.idle.lock().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?,
+        };
+        let result = read(&connection)?;
+        // A connection that failed is not used again.
+        self.idle.lock().push(connection);
+        Ok(result)
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags)?;
+    if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+    }
+    // A commit that was answered survives a power failure.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    Ok(connection)
+}
+
+fn lock(directory: &Path) -> Result<File, OpenError> {
+    let path = directory.join("lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|source| OpenError::Io { path: path.clone(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_owned())),
+        Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
+    }
+}

@@ -1,0 +1,182 @@
+//! CloudEvents 1.0 in their JSON format.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::{NoContext, Timestamp, Uuid};
+
+use super::author::Author;
+
+/// What happened to a manifest, a tag or a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EventKind {
+    Push,
+    Delete,
+}
+
+impl EventKind {
+    fn event_type(self) -> &'static str {
+        match self {
+            Self::Push => "dev.roadstead.registry.push.v1",
+            Self::Delete => "dev.roadstead.registry.delete.v1",
+        }
+    }
+
+    fn method(self) -> &'static str {
+        match self {
+            Self::Push => "PUT",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Change<'a> {
+    pub(crate) repository: &'a str,
+    pub(crate) repository_id: &'a str,
+    pub(crate) tag: Option<&'a str>,
+    /// What is there now, or what was deleted by digest.
+    pub(crate) digest: Option<&'a str>,
+    /// What the tag pointed at before.
+    pub(crate) previous_digest: Option<&'a str>,
+    pub(crate) media_type: Option<&'a str>,
+    /// Orders the events of one tag.
+    pub(crate) tag_version: Option<i64>,
+}
+
+/// An event ready for the outbox.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) id: String,
+    pub(crate) json: Vec<u8>,
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    specversion: &'a str,
+    id: &'a str,
+    source: &'a str,
+    r#type: &'a str,
+    subject: String,
+    time: String,
+    datacontenttype: &'a str,
+    repository: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    repository: &'a str,
+    repository_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_digest: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag_version: Option<i64>,
+    actor: Actor<'a>,
+    request_id: &'a str,
+    client_address: &'a str,
+    user_agent: &'a str,
+    method: &'a str,
+}
+
+#[derive(Serialize)]
+struct Actor<'a> {
+    issuer: &'a str,
+    subject: &'a str,
+}
+
+/// Builds the event of a change that `author` made at `now` (Unix milliseconds).
+pub(crate) fn event(kind: EventKind, change: &Change<'_>, author: &Author, now: i64) -> Event {
+    let id = event_id(now);
+    let subject = match change.tag {
+        Some(tag) => format!("{}:{tag}", change.repository),
+        None => format!("{}@{}", change.repository, change.digest.unwrap_or_default()),
+    };
+    let envelope = Envelope {
+        specversion: "1.0",
+        id: &id,
+        source: "/registry",
+        r#type: kind.event_type(),
+        subject,
+        time: rfc3339(now),
+        datacontenttype: "application/json",
+        repository: change.repository,
+        traceparent: author.request.trace_parent.as_deref(),
+        data: Data {
+            repository: change.repository,
+            repository_id: change.repository_id,
+            tag: change.tag,
+            digest: change.digest,
+            previous_digest: change.previous_digest,
+            media_type: change.media_type,
+            tag_version: change.tag_version,
+            actor: Actor { issuer: &author.principal.issuer, subject: &author.principal.subject },
+            request_id: &author.request.request_id,
+            client_address: &author.request.client_address,
+            user_agent: &author.request.user_agent,
+            method: kind.method(),
+        },
+    };
+    let json = serde_json::to_vec(&envelope).unwrap_or_default();
+    Event { id, json }
+}
+
+fn event_id(now: i64) -> String {
+    let since_epoch = Duration::from_millis(u64::try_from(now).unwrap_or_default());
+    let timestamp = Timestamp::from_unix(NoContext, since_epoch.as_secs(), since_epoch.subsec_nanos());
+    Uuid::new_v7(timestamp).to_string()
+}
+
+/// Formats Unix milliseconds as RFC 3339 in UTC.
+pub(crate) fn rfc3339(millis: i64) -> String {
+    let time = UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or_default());
+    OffsetDateTime::from(time).format(&Rfc3339).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use roadstead_types::Principal;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::domain::author::RequestInfo;
+
+    #[test]
+    fn an_event_says_what_who_and_when() {
+        let author = Author {
+            principal: Principal { issuer: "https://issuer".to_owned(), subject: "alice".to_owned() },
+            token_hash: [0; 32],
+            expired: false,
+            request: RequestInfo { request_id: "r1".to_owned(), ..RequestInfo::default() },
+        };
+        let change = Change {
+            repository: "acme/web",
+            repository_id: "id",
+            tag: Some("v1"),
+            digest: Some("sha256:aa"),
+            tag_version: Some(3),
+            ..Change::default()
+        };
+        let event = event(EventKind::Push, &change, &author, 1_700_000_000_123);
+        let json: Value = serde_json::from_slice(&event.json).unwrap();
+        assert_eq!(json["id"], event.id.as_str());
+        assert_eq!(json["time"], "2023-11-14T22:13:20.123Z");
+        assert_eq!(json["subject"], "acme/web:v1");
+        assert_eq!(json["type"], "dev.roadstead.registry.push.v1");
+        assert_eq!(json["data"]["tag_version"], 3);
+        assert_eq!(json["data"]["actor"]["subject"], "alice");
+        assert!(json["data"].get("previous_digest").is_none());
+        assert_eq!(Uuid::parse_str(&event.id).unwrap().get_version_num(), 7);
+    }
+}

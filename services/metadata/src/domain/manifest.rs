@@ -1,0 +1,221 @@
+//! What a manifest says, as far as a registry must understand it (OCI image specification, Docker image manifest v2.2).
+
+use std::collections::BTreeMap;
+
+use roadstead_types::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::json::Object;
+
+pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Withdrawn before OCI 1.1, but old oras clients push it.
+pub(crate) const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
+pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+";
+
+/// Layers that clients fetch elsewhere: the registry need not hold them.
+const FOREIGN_LAYERS: [&str; 2] =
+    ["application/vnd.oci.image.layer.nondistributable.v1.", "application/vnd.docker.image.rootfs.foreign."];
+
+/// More than any real manifest names; each costs a look-up while the writer is held.
+const MAX_REFERENCES: usize = 10_000;
+
+const KNOWN: [&str; 11] = [
+    "schemaVersion",
+    "mediaType",
+    "config",
+    "layers",
+    "manifests",
+    "blobs",
+    "subject",
+    "artifactType",
+    "annotations",
+    "fsLayers",
+    "signatures",
+];
+
+/// How a manifest uses what it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum EdgeKind {
+    Config,
+    Layer,
+    /// A layer that lives elsewhere.
+    Foreign,
+    /// An entry of an index: a manifest, or a blob (`BuildKit` caches).
+    Child,
+}
+
+impl EdgeKind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Layer => "layer",
+            Self::Foreign => "foreign",
+            Self::Child => "child",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Edge {
+    pub(crate) digest: Digest,
+    pub(crate) kind: EdgeKind,
+}
+
+/// A manifest that was understood.
+#[derive(Debug, Clone)]
+pub(crate) struct Manifest {
+    pub(crate) media_type: String,
+    /// Sorted, without duplicates.
+    pub(crate) edges: Vec<Edge>,
+    pub(crate) subject: Option<Digest>,
+    /// As the referrers API shows it: a manifest's own, else its config's media type; an index has only its own.
+    pub(crate) artifact_type: Option<String>,
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    #[serde(default)]
+    media_type: Option<String>,
+    digest: Digest,
+    // Parsed so that a negative or fractional size is refused; nothing here depends on the value.
+    #[serde(rename = "size")]
+    _size: u64,
+}
+
+enum Shape {
+    Image,
+    Index,
+    Artifact,
+}
+
+impl Manifest {
+    /// Parses `content`, which was pushed as `content_type` (its parameters are ignored; may be empty).
+    ///
+    /// # Errors
+    /// Says what is wrong, for the client to read.
+    pub(crate) fn parse(content: &[u8], content_type: &str) -> Result<Self, String> {
+        let object = Object::parse(content, &KNOWN)?;
+        let media_type = media_type(&object, content_type)?;
+        let shape = shape(&object, &media_type)?;
+        let mut edges = Vec::new();
+        let mut config_type = None;
+        match shape {
+            Shape::Image => {
+                refuse(&object, &["manifests"], "an image manifest")?;
+                let config: Descriptor = object.get("config")?.ok_or("config: missing")?;
+                if !object.has("layers") {
+                    return Err("layers: missing".to_owned());
+                }
+                edges.push(Edge { digest: config.digest, kind: EdgeKind::Config });
+                config_type = config.media_type;
+                edges.extend(layers(&object, "layers")?);
+            }
+            Shape::Artifact => edges.extend(layers(&object, "blobs")?),
+            Shape::Index => {
+                refuse(&object, &["config", "layers"], "an index")?;
+                if !object.has("manifests") {
+                    return Err("manifests: missing".to_owned());
+                }
+                let children: Vec<Descriptor> = object.get("manifests")?.unwrap_or_default();
+                edges.extend(
+                    children.into_iter().map(|child| Edge { digest: child.digest, kind: EdgeKind::Child }),
+                );
+            }
+        }
+        if edges.len() > MAX_REFERENCES {
+            return Err(format!("names more than {MAX_REFERENCES} descriptors"));
+        }
+        edges.sort();
+        edges.dedup();
+        let subject: Option<Descriptor> = object.get("subject")?;
+        let own_type: Option<String> = object.get("artifactType")?;
+        Ok(Self {
+            media_type,
+            edges,
+            subject: subject.map(|subject| subject.digest),
+            artifact_type: own_type.filter(|value| !value.is_empty()).or(config_type),
+            annotations: object.get("annotations")?.unwrap_or_default(),
+        })
+    }
+
+    /// The descriptor that the referrers API answers for this manifest, as a JSON object.
+    pub(crate) fn referrer_descriptor(&self, digest: &Digest, size: usize) -> Vec<u8> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Referrer<'a> {
+            media_type: &'a str,
+            digest: &'a str,
+            size: usize,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            artifact_type: Option<&'a str>,
+            #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+            annotations: &'a BTreeMap<String, String>,
+        }
+        let referrer = Referrer {
+            media_type: &self.media_type,
+            digest: digest.as_str(),
+            size,
+            artifact_type: self.artifact_type.as_deref(),
+            annotations: &self.annotations,
+        };
+        serde_json::to_vec(&referrer).unwrap_or_default()
+    }
+}
+
+fn media_type(object: &Object<'_>, content_type: &str) -> Result<String, String> {
+    let declared = content_type.split(';').next().unwrap_or_default().trim();
+    let own: Option<String> = object.get("mediaType")?;
+    let own = own.filter(|value| !value.is_empty());
+    match (declared, own) {
+        ("", Some(own)) => Ok(own),
+        ("", None) if object.has("manifests") => Ok(OCI_INDEX.to_owned()),
+        ("", None) => Ok(OCI_MANIFEST.to_owned()),
+        (declared, Some(own)) if declared != own => {
+            Err(format!("the body says mediaType {own:?} but the Content-Type is {declared:?}"))
+        }
+        (declared, _) => Ok(declared.to_owned()),
+    }
+}
+
+fn shape(object: &Object<'_>, media_type: &str) -> Result<Shape, String> {
+    let version: Option<u64> = object.get("schemaVersion")?;
+    if media_type.starts_with(DOCKER_SCHEMA1) || version == Some(1) || object.has("fsLayers") {
+        return Err("Docker image manifests of schema 1 are not accepted: push schema 2 or an OCI image".to_owned());
+    }
+    let shape = match media_type {
+        OCI_MANIFEST | DOCKER_MANIFEST => Shape::Image,
+        OCI_INDEX | DOCKER_LIST => Shape::Index,
+        OCI_ARTIFACT => return Ok(Shape::Artifact),
+        other => return Err(format!("the media type {other:?} is not that of a manifest")),
+    };
+    if version == Some(2) { Ok(shape) } else { Err("schemaVersion: must be 2".to_owned()) }
+}
+
+/// A document that is an image to one client and an index to another (CVE-2021-41190) is neither.
+fn refuse(object: &Object<'_>, members: &[&str], what: &str) -> Result<(), String> {
+    match members.iter().find(|member| object.has(member)) {
+        Some(member) => Err(format!("{what} has no member {member:?}")),
+        None => Ok(()),
+    }
+}
+
+fn layers(object: &Object<'_>, member: &str) -> Result<Vec<Edge>, String> {
+    let layers: Vec<Descriptor> = object.get(member)?.unwrap_or_default();
+    Ok(layers
+        .into_iter()
+        .map(|layer| {
+            let media_type = layer.media_type.as_deref().unwrap_or_default();
+            let foreign = FOREIGN_LAYERS.iter().any(|prefix| media_type.starts_with(prefix));
+            let kind = if foreign { EdgeKind::Foreign } else { EdgeKind::Layer };
+            Edge { digest: layer.digest, kind }
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests;

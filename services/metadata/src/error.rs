@@ -1,0 +1,199 @@
+//! What can go wrong, and how it is said over gRPC.
+
+use std::time::Duration;
+
+use roadstead_rpc::{ErrorReason, status, status_with, with_retry_after};
+use roadstead_types::{Action, Principal};
+use tonic::{Code, Status};
+
+/// A variant per thing that a caller can do something about.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the repository name is invalid: {0}")]
+    NameInvalid(String),
+    #[error("the repository is unknown")]
+    RepositoryUnknown,
+    #[error("the tag is invalid: {0}")]
+    TagInvalid(String),
+    #[error("a push may set at most {0} tags")]
+    TooManyTags(usize),
+    #[error("the digest is invalid: {0}")]
+    DigestInvalid(String),
+    #[error("the content does not have this digest")]
+    DigestMismatch,
+    #[error("the manifest is unknown")]
+    ManifestUnknown,
+    #[error("the manifest is invalid: {0}")]
+    ManifestInvalid(String),
+    #[error("the manifest is larger than {0} bytes")]
+    ManifestTooLarge(usize),
+    #[error("the manifest names content that the repository does not hold")]
+    ManifestBlobUnknown { missing: Vec<String> },
+    #[error("the blob is unknown")]
+    BlobUnknown,
+    #[error("a manifest still names this content")]
+    ContentReferenced { parents: Vec<String> },
+    #[error("the page token is invalid")]
+    PageTokenInvalid,
+    #[error("the upload is unknown")]
+    UploadUnknown,
+    #[error("the upload cannot go on: {0}")]
+    UploadInvalid(&'static str),
+    #[error("the upload has {offset} bytes")]
+    UploadOutOfOrder { offset: i64 },
+    #[error("another request took over the upload")]
+    UploadConflict,
+    #[error("a token is needed")]
+    TokenMissing,
+    #[error("the token is not valid here")]
+    TokenInvalid,
+    #[error("the token expired")]
+    TokenExpired,
+    #[error("the token does not carry {action:?} for {resource}")]
+    ScopeInsufficient { resource: String, action: Action },
+    #[error("{identity} may not {action:?} {resource}")]
+    PermissionMissing { identity: Principal, resource: String, action: Action },
+    #[error("the argument is invalid: {0}")]
+    ArgumentInvalid(&'static str),
+    #[error("auth cannot be reached")]
+    AuthUnavailable,
+    #[error("too many writes are waiting")]
+    Overloaded,
+    #[error("database: {0}")]
+    Storage(#[from] rusqlite::Error),
+    #[error("the transaction did not commit")]
+    CommitFailed { full: bool },
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+const RETRY_SOON: Duration = Duration::from_secs(1);
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let (code, reason) = classify(&error);
+        if matches!(reason, ErrorReason::Internal | ErrorReason::StorageUnavailable | ErrorReason::StorageFull) {
+            tracing::error!(%error, reason = reason.as_str_name(), "request failed");
+            // What SQLite says stays in the log.
+            let status = status(code, reason, "the metadata store failed");
+            return if reason == ErrorReason::Internal { status } else { with_retry_after(status, RETRY_SOON) };
+        }
+        let text = error.to_string();
+        match error {
+            Error::ManifestBlobUnknown { missing } => {
+                status_with(code, reason, text, [("missing", missing.join(","))])
+            }
+            Error::ContentReferenced { parents } => {
+                status_with(code, reason, text, [("parents", parents.join(","))])
+            }
+            Error::UploadOutOfOrder { offset } => {
+                status_with(code, reason, text, [("offset", offset.to_string())])
+            }
+            Error::PermissionMissing { identity, resource, action } => {
+                let details = [
+                    ("identity", identity.to_string()),
+                    ("resource", resource),
+                    ("action", action.as_str().to_owned()),
+                ];
+                status_with(code, reason, text, details)
+            }
+            Error::ScopeInsufficient { resource, action } => {
+                let details = [("resource", resource), ("action", action.as_str().to_owned())];
+                status_with(code, reason, text, details)
+            }
+            Error::AuthUnavailable | Error::Overloaded => {
+                with_retry_after(status(code, reason, text), RETRY_SOON)
+            }
+            _ => status(code, reason, text),
+        }
+    }
+}
+
+fn classify(error: &Error) -> (Code, ErrorReason) {
+    match error {
+        Error::NameInvalid(_) => (Code::InvalidArgument, ErrorReason::NameInvalid),
+        Error::RepositoryUnknown => (Code::NotFound, ErrorReason::RepositoryUnknown),
+        Error::TagInvalid(_) => (Code::InvalidArgument, ErrorReason::TagInvalid),
+        Error::TooManyTags(_) => (Code::InvalidArgument, ErrorReason::TooManyTags),
+        Error::DigestInvalid(_) => (Code::InvalidArgument, ErrorReason::DigestInvalid),
+        Error::DigestMismatch => (Code::InvalidArgument, ErrorReason::DigestMismatch),
+        Error::ManifestUnknown => (Code::NotFound, ErrorReason::ManifestUnknown),
+        Error::ManifestInvalid(_) => (Code::InvalidArgument, ErrorReason::ManifestInvalid),
+        Error::ManifestTooLarge(_) => (Code::InvalidArgument, ErrorReason::ManifestTooLarge),
+        Error::ManifestBlobUnknown { .. } => (Code::FailedPrecondition, ErrorReason::ManifestBlobUnknown),
+        Error::BlobUnknown => (Code::NotFound, ErrorReason::BlobUnknown),
+        Error::ContentReferenced { .. } => (Code::FailedPrecondition, ErrorReason::ContentReferenced),
+        Error::PageTokenInvalid => (Code::InvalidArgument, ErrorReason::PageTokenInvalid),
+        Error::UploadUnknown => (Code::NotFound, ErrorReason::UploadUnknown),
+        Error::UploadInvalid(_) => (Code::FailedPrecondition, ErrorReason::UploadInvalid),
+        Error::UploadOutOfOrder { .. } => (Code::OutOfRange, ErrorReason::UploadOutOfOrder),
+        Error::UploadConflict => (Code::Aborted, ErrorReason::UploadConflict),
+        Error::TokenMissing => (Code::Unauthenticated, ErrorReason::TokenMissing),
+        Error::TokenInvalid => (Code::Unauthenticated, ErrorReason::TokenInvalid),
+        Error::TokenExpired => (Code::Unauthenticated, ErrorReason::TokenExpired),
+        Error::ScopeInsufficient { .. } => (Code::Unauthenticated, ErrorReason::ScopeInsufficient),
+        Error::PermissionMissing { .. } => (Code::PermissionDenied, ErrorReason::PermissionMissing),
+        Error::ArgumentInvalid(_) => (Code::InvalidArgument, ErrorReason::ArgumentInvalid),
+        Error::AuthUnavailable => (Code::Unavailable, ErrorReason::Unavailable),
+        Error::Overloaded => (Code::ResourceExhausted, ErrorReason::Overloaded),
+        Error::CommitFailed { full: true } => (Code::ResourceExhausted, ErrorReason::StorageFull),
+        Error::CommitFailed { full: false } => (Code::Unavailable, ErrorReason::StorageUnavailable),
+        Error::Storage(error) => classify_storage(error),
+        Error::Internal(_) => (Code::Internal, ErrorReason::Internal),
+    }
+}
+
+/// Faults of the disk may pass; anything else that SQLite reports is a fault of this program.
+fn classify_storage(error: &rusqlite::Error) -> (Code, ErrorReason) {
+    use rusqlite::ErrorCode;
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => (Code::ResourceExhausted, ErrorReason::StorageFull),
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen
+            | ErrorCode::ReadOnly
+            | ErrorCode::OutOfMemory,
+        ) => (Code::Unavailable, ErrorReason::StorageUnavailable),
+        _ => (Code::Internal, ErrorReason::Internal),
+    }
+}
+
+/// Why the service could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The directory or a file in it cannot be used.
+    #[error("{path}: {source}")]
+    Directory {
+        /// The directory or file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another process holds the directory.
+    #[error("{0} is in use by another process")]
+    InUse(String),
+    /// A newer release changed the schema beyond what this program can work with.
+    #[error(
+        "{path} has schema version {found}, which needs a program that knows at least schema version {needed} \
+         (Roadstead {written_by} or newer); this program ({own_release}) knows {known}"
+    )]
+    SchemaTooNew {
+        /// The database file.
+        path: String,
+        /// The newest migration that was applied.
+        found: u32,
+        /// The oldest schema version whose programs still work with it.
+        needed: u32,
+        /// The newest schema version known here.
+        known: u32,
+        /// The release that applied the migration.
+        written_by: String,
+        /// This release.
+        own_release: &'static str,
+    },
+    /// SQLite refused.
+    #[error("metadata database: {0}")]
+    Database(#[from] rusqlite::Error),
+}

@@ -1,0 +1,1 @@
+//! Repositories, manifests, tags, referrers, links and upload sessions.
