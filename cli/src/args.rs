@@ -8,12 +8,18 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{host::RegistryHost, registry::Transport};
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed or not verified; 2 wrong usage or configuration; \
-3 not logged in or login refused; 4 registry unreachable; 5 refused by the registry.";
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed, or not verified
+  2  wrong usage or configuration
+  3  not logged in, or the login was refused
+  4  the registry is unreachable
+  5  the registry refused the request";
 
 /// An open OCI registry: run one, and use any.
 #[derive(Debug, Parser)]
-#[command(name = "roadstead", version, after_help = EXIT_CODES, max_term_width = 110)]
+#[command(name = "roadstead", version, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

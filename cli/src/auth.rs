@@ -11,20 +11,18 @@ use crate::{
     docker_config,
     error::{Error, printable},
     host::RegistryHost,
-    login,
+    listing::unindent,
+    login::{self, Login},
     registry::Transport,
 };
 
 pub(crate) async fn login(flags: args::Login, cache: &TokenCache, clock: &Clock) -> Result<(), Error> {
     let transport = flags.transport.into();
-    let token = login::login(
-        cache,
-        clock,
-        &flags.host,
-        &transport,
-        flags.identity_token.as_deref(),
-    )
-    .await?;
+    let how = flags
+        .identity_token
+        .as_deref()
+        .map_or(Login::Unattended, Login::With);
+    let token = login::login(cache, clock, &flags.host, &transport, how).await?;
     println!(
         "Logged in to {} as {} ({}) for {}.",
         flags.host,
@@ -89,6 +87,7 @@ pub(crate) fn status(cache: &TokenCache, clock: &Clock) -> Result<(), Error> {
             renewal,
         ]);
     }
+    unindent(&mut table);
     println!("{}", table.trim_fmt());
     Ok(())
 }

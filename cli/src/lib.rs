@@ -82,7 +82,7 @@ async fn dispatch(command: Command, clock: &Clock) -> Result<(), Error> {
         #[cfg(feature = "serve")]
         Command::Config(command) => serve::config(&command),
         #[cfg(feature = "serve")]
-        Command::Certificates { out } => serve::certificates(&out),
+        Command::Certificates { out } => serve::certificates(&out, clock),
         Command::Login(flags) => auth::login(flags, &TokenCache::for_user()?, clock).await,
         Command::Logout { host } => auth::logout(&host, &TokenCache::for_user()?),
         Command::Auth(Auth::Token { host, transport }) => {

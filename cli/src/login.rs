@@ -29,7 +29,6 @@ const TOKEN_EXCHANGE_GRANT: &str = "urn:ietf:params:oauth:grant-type:token-excha
 
 #[derive(Deserialize)]
 struct IdentityTokenReply {
-    #[serde(alias = "token", alias = "id_token")]
     identity_token: String,
 }
 
@@ -40,28 +39,41 @@ struct ExchangeReply {
     identity: Identity,
 }
 
+/// Which identity a login uses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Login<'a> {
+    /// An identity token in a file, or on standard input for `-`.
+    With(&'a str),
+    /// That of the environment, else the development issuer's.
+    Unattended,
+    /// The development issuer's, whatever the environment says.
+    #[cfg_attr(
+        not(feature = "serve"),
+        expect(dead_code, reason = "only the demonstration asks for it")
+    )]
+    Dev,
+}
+
 /// Logs in, keeps the token and remembers the registry as the last one.
-///
-/// `identity_token` is a file, or `-` for standard input; without it the environment is asked, then the development
-/// issuer of a registry on this machine.
 pub(crate) async fn login(
     cache: &TokenCache,
     clock: &Clock,
     host: &RegistryHost,
     transport: &Transport,
-    identity_token: Option<&str>,
+    login: Login<'_>,
 ) -> Result<CachedToken, Error> {
     let registry = Registry::connect(host, transport).await?;
-    let (subject_token, source) = match identity_token {
-        Some("-") => (read_standard_input()?, Source::IdentityToken),
-        Some(file) => {
+    let (subject_token, source) = match login {
+        Login::With("-") => (read_standard_input()?, Source::IdentityToken),
+        Login::With(file) => {
             let path = fs::canonicalize(file).map_err(Error::file("read", file))?;
             (read_token(&path)?, Source::IdentityTokenFile { path })
         }
-        None => match environment_token() {
+        Login::Unattended => match environment_token() {
             Some(token) => (token, Source::IdentityToken),
             None => dev_identity_token(&registry).await?,
         },
+        Login::Dev => dev_identity_token(&registry).await?,
     };
     let token = exchange(&registry, clock, transport, &subject_token, source).await?;
     cache.store(host, &token)?;
@@ -87,22 +99,13 @@ pub(crate) async fn fresh_token(
     {
         return Ok(token.clone());
     }
-    let renewed = match cached.as_ref().map(|token| &token.source) {
-        Some(Source::IdentityTokenFile { path }) => {
-            let registry = Registry::connect(host, &transport).await?;
-            let subject_token = read_token(path)?;
-            exchange(
-                &registry,
-                clock,
-                &transport,
-                &subject_token,
-                Source::IdentityTokenFile { path: path.clone() },
-            )
-            .await
-        }
-        Some(Source::Dev { .. }) => renew_unattended(clock, host, &transport, false).await,
-        Some(Source::IdentityToken) | None => renew_unattended(clock, host, &transport, true).await,
-    };
+    let renewed = renew(
+        clock,
+        host,
+        &transport,
+        cached.as_ref().map(|token| &token.source),
+    )
+    .await;
     match (renewed, cached) {
         (Ok(token), _) => {
             cache.store(host, &token)?;
@@ -118,23 +121,28 @@ pub(crate) async fn fresh_token(
     }
 }
 
-async fn renew_unattended(
+/// Gets a token as the last one was got. Only a registry that was logged in to is given the environment's identity
+/// token: a credential helper is asked about hosts that nobody meant to show it to.
+async fn renew(
     clock: &Clock,
     host: &RegistryHost,
     transport: &Transport,
-    from_environment: bool,
+    last: Option<&Source>,
 ) -> Result<CachedToken, Error> {
-    let environment = if from_environment {
-        environment_token()
-    } else {
-        None
+    let given = match last {
+        Some(Source::IdentityTokenFile { path }) => Some((
+            read_token(path)?,
+            Source::IdentityTokenFile { path: path.clone() },
+        )),
+        Some(Source::IdentityToken) => environment_token().map(|token| (token, Source::IdentityToken)),
+        Some(Source::Dev { .. }) | None => None,
     };
-    if environment.is_none() && dev_secrets(host).is_empty() {
+    if given.is_none() && dev_secrets(host).is_empty() {
         return Err(not_logged_in(host));
     }
     let registry = Registry::connect(host, transport).await?;
-    let (subject_token, source) = match environment {
-        Some(token) => (token, Source::IdentityToken),
+    let (subject_token, source) = match given {
+        Some(given) => given,
         None => dev_identity_token(&registry).await?,
     };
     exchange(&registry, clock, transport, &subject_token, source).await

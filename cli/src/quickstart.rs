@@ -9,22 +9,23 @@ use crate::{
     error::Error,
     host::RegistryHost,
     image::{Content, Image},
-    login, next_commands,
+    login::{self, Login},
+    next_commands,
     registry::{Registry, Transport},
     steps::Steps,
     transfer::{Challenge, Repository, challenge},
 };
 
 /// Where the demonstration pushes.
-pub const REPOSITORY: &str = "quickstart/hello";
+pub(crate) const REPOSITORY: &str = "quickstart/hello";
 /// Under which tag.
-pub const TAG: &str = "v1";
+pub(crate) const TAG: &str = "v1";
 
 /// Small enough that the larger layers take several requests.
 const CHUNK_SIZE: usize = 64 * 1024;
 
 /// Pushes, pulls and verifies against a registry that runs with its development issuer, and says what it does.
-pub async fn demonstrate(cache: &TokenCache, clock: &Clock, host: &RegistryHost) -> Result<(), Error> {
+pub(crate) async fn demonstrate(cache: &TokenCache, clock: &Clock, host: &RegistryHost) -> Result<(), Error> {
     let started = Instant::now();
     let mut steps = Steps::new();
 
@@ -35,7 +36,7 @@ pub async fn demonstrate(cache: &TokenCache, clock: &Clock, host: &RegistryHost)
         &format!("tokens come from {}", challenge.realm),
         None,
     );
-    let token = login::login(cache, clock, host, &Transport::default(), None).await?;
+    let token = login::login(cache, clock, host, &Transport::default(), Login::Dev).await?;
     let life = minutes(token.expires_at - clock.unix_seconds());
     steps.done(
         "access token",

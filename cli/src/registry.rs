@@ -49,16 +49,10 @@ impl Registry {
         for authority in host.authorities() {
             let registry: Self = with_base("http", &authority)?;
             match registry.http.get(registry.url("v2/")?).send().await {
-                Ok(answer) if matches!(answer.status(), StatusCode::OK | StatusCode::UNAUTHORIZED) => {
-                    return Ok(registry);
-                }
-                // Something listens, but what it speaks is not plain http.
-                Ok(_) if !transport.plain_http => return with_base("https", &host.to_string()),
-                Err(error) if !transport.plain_http && !error.is_connect() => {
-                    return with_base("https", &host.to_string());
-                }
-                Ok(answer) => reason = format!("GET /v2/ answered {}", answer.status()),
-                Err(error) => reason = chain(&error.without_url()),
+                // Servers that want TLS answer 400 to plain http, or cut the connection.
+                Ok(answer) if answer.status() != StatusCode::BAD_REQUEST => return Ok(registry),
+                Err(error) if error.is_connect() => reason = chain(&error.without_url()),
+                _ => return with_base("https", &host.to_string()),
             }
         }
         let reason =

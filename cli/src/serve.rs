@@ -1,17 +1,15 @@
 //! The registry in this process.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use roadstead_all_in_one::{BusyPort, Options};
-use roadstead_runtime::{ConfigSources, ConfigTree, ConfigValue, Telemetry};
+use roadstead_runtime::{ConfigSources, ConfigTree, ConfigValue, DEFAULT_LISTEN, Telemetry};
 use roadstead_types::Clock;
 
 use crate::{args, cache::TokenCache, error::Error, host::RegistryHost, quickstart::demonstrate};
-
-const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5000);
 
 /// Runs the registry until it is told to stop.
 pub(crate) async fn serve(flags: args::Serve) -> Result<(), Error> {
@@ -83,8 +81,8 @@ pub(crate) fn config(command: &args::Config) -> Result<(), Error> {
 }
 
 /// Mints what separate services need to know each other.
-pub(crate) fn certificates(directory: &Path) -> Result<(), Error> {
-    roadstead_runtime::certificates::mint(directory).map_err(failed)?;
+pub(crate) fn certificates(directory: &Path, clock: &Clock) -> Result<(), Error> {
+    roadstead_runtime::certificates::mint(directory, clock).map_err(failed)?;
     println!(
         "Wrote an authority, its services' identities and a seal key to {}.",
         directory.display()

@@ -32,7 +32,10 @@ impl Steps {
             Some(digest) => format!("  {digest}"),
             None => String::new(),
         };
-        println!("{took:>9}  {step:<14}  {what:<44}{digest}");
+        println!(
+            "{}",
+            format!("{took:>9}  {step:<14}  {what:<44}{digest}").trim_end()
+        );
     }
 }
 

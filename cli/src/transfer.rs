@@ -13,16 +13,16 @@ use crate::{credential_helper::USER_NAME, error::Error, registry::Registry};
 
 /// A challenge as `/v2/` gives it to those without a token.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Challenge {
+pub(crate) struct Challenge {
     /// Where tokens are to be had.
-    pub realm: String,
+    pub(crate) realm: String,
     /// For whom they are.
-    pub service: String,
+    pub(crate) service: String,
 }
 
 impl Challenge {
     /// Parses the value of `WWW-Authenticate`.
-    pub fn parse(value: &str) -> Option<Self> {
+    pub(crate) fn parse(value: &str) -> Option<Self> {
         let parameters = value.strip_prefix("Bearer ")?;
         // Realm and service are URL and authority: neither holds a quote or a comma.
         let parameter = |name: &str| {
@@ -45,7 +45,7 @@ struct TokenReply {
 }
 
 /// Asks `/v2/` without a token what it wants instead.
-pub async fn challenge(registry: &Registry) -> Result<Challenge, Error> {
+pub(crate) async fn challenge(registry: &Registry) -> Result<Challenge, Error> {
     let answer = send(registry, registry.http().get(registry.url("v2/")?)).await?;
     if answer.status() != StatusCode::UNAUTHORIZED {
         return Err(registry.refused("GET /v2/ without a token", answer).await);
@@ -62,17 +62,17 @@ pub async fn challenge(registry: &Registry) -> Result<Challenge, Error> {
 }
 
 /// One repository and a registry token for it.
-pub struct Repository<'a> {
+pub(crate) struct Repository<'a> {
     registry: &'a Registry,
     name: RepositoryName,
     token: String,
     /// How long the token lives, as the registry said.
-    pub expires_in: Option<u64>,
+    pub(crate) expires_in: Option<u64>,
 }
 
 impl<'a> Repository<'a> {
     /// Turns an access token into a registry token that may push to and pull from one repository.
-    pub async fn open(
+    pub(crate) async fn open(
         registry: &'a Registry,
         challenge: &Challenge,
         name: RepositoryName,
@@ -102,7 +102,7 @@ impl<'a> Repository<'a> {
     }
 
     /// Whether a blob is there.
-    pub async fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+    pub(crate) async fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
         let path = format!("blobs/{digest}");
         let answer = send(self.registry, self.request(Method::HEAD, &path)?).await?;
         match answer.status() {
@@ -114,7 +114,12 @@ impl<'a> Repository<'a> {
 
     /// Uploads a blob: opens a session, sends all in chunks of `chunk_size` but the last, which the closing PUT carries.
     /// Returns the number of requests.
-    pub async fn upload(&self, digest: &Digest, bytes: &Bytes, chunk_size: usize) -> Result<usize, Error> {
+    pub(crate) async fn upload(
+        &self,
+        digest: &Digest,
+        bytes: &Bytes,
+        chunk_size: usize,
+    ) -> Result<usize, Error> {
         let answer = send(
             self.registry,
             self.request(Method::POST, "blobs/uploads/")?.body(""),
@@ -152,7 +157,7 @@ impl<'a> Repository<'a> {
     }
 
     /// Stores a manifest under a tag or its digest; returns the digest that the registry computed.
-    pub async fn put_manifest(
+    pub(crate) async fn put_manifest(
         &self,
         reference: &str,
         media_type: &'static str,
@@ -171,7 +176,7 @@ impl<'a> Repository<'a> {
     }
 
     /// The digest that a tag points at.
-    pub async fn resolve(&self, tag: &str) -> Result<Option<Digest>, Error> {
+    pub(crate) async fn resolve(&self, tag: &str) -> Result<Option<Digest>, Error> {
         let path = format!("manifests/{tag}");
         let answer = send(self.registry, self.request(Method::HEAD, &path)?).await?;
         match answer.status() {
@@ -182,7 +187,7 @@ impl<'a> Repository<'a> {
     }
 
     /// Content under `blobs` or `manifests` by digest.
-    pub async fn get(&self, kind: &str, digest: &Digest) -> Result<Bytes, Error> {
+    pub(crate) async fn get(&self, kind: &str, digest: &Digest) -> Result<Bytes, Error> {
         let path = format!("{kind}/{digest}");
         let answer = send(self.registry, self.request(Method::GET, &path)?).await?;
         if answer.status() != StatusCode::OK {

@@ -67,10 +67,15 @@ impl Addresses {
         if !self.is_trusted(client) {
             return client;
         }
-        let lines: Vec<&str> =
-            headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect();
+        let lines: Vec<&str> = headers
+            .get_all("x-forwarded-for")
+            .iter()
+            .filter_map(|line| line.to_str().ok())
+            .collect();
         for item in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-            let Some(address) = parse_address(item.trim()) else { break };
+            let Some(address) = parse_address(item.trim()) else {
+                break;
+            };
             client = address;
             if !self.is_trusted(client) {
                 break;
@@ -98,7 +103,10 @@ pub fn is_loopback_name(host: &str, port: u16) -> bool {
 
 fn parse_address(text: &str) -> Option<IpAddr> {
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    let address: Option<IpAddr> =
-        text.parse().ok().or_else(bracketed).or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()));
+    let address: Option<IpAddr> = text
+        .parse()
+        .ok()
+        .or_else(bracketed)
+        .or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()));
     address.map(|address| address.to_canonical())
 }

@@ -7,8 +7,9 @@ use http::header;
 use roadstead_authn::Verifier;
 use roadstead_proto::{
     auth::v1::{
-        authorization_service_client::AuthorizationServiceClient, dev_issuer_service_client::DevIssuerServiceClient,
-        key_service_client::KeyServiceClient, token_service_client::TokenServiceClient,
+        authorization_service_client::AuthorizationServiceClient,
+        dev_issuer_service_client::DevIssuerServiceClient, key_service_client::KeyServiceClient,
+        token_service_client::TokenServiceClient,
     },
     blobs::v1::{
         blob_read_service_client::BlobReadServiceClient, blob_write_service_client::BlobWriteServiceClient,
@@ -22,7 +23,8 @@ use roadstead_rpc::{MAX_MESSAGE_BYTES, RpcChannel};
 use roadstead_types::Clock;
 
 use crate::{
-    Config, address::Addresses, auth, call::Call, dev_secret::DevSecret, error::Failure, pull_events::PullEvents,
+    Config, address::Addresses, auth, call::Call, dev_secret::DevSecret, error::Failure,
+    pull_events::PullEvents,
 };
 
 /// Shared by all requests; made once.

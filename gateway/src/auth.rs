@@ -31,9 +31,15 @@ pub(crate) enum Caller<'a> {
     /// No token.
     Anonymous,
     /// A good token.
-    Holder { token: &'a str, claims: Arc<RegistryClaims> },
+    Holder {
+        token: &'a str,
+        claims: Arc<RegistryClaims>,
+    },
     /// A token that was good.
-    Expired { token: &'a str, claims: Arc<RegistryClaims> },
+    Expired {
+        token: &'a str,
+        claims: Arc<RegistryClaims>,
+    },
 }
 
 /// Whether a push grant may admit an expired token to a request.
@@ -47,7 +53,9 @@ impl<'a> Caller<'a> {
     /// Verifies the request's token, if there is one.
     pub(crate) fn of(headers: &'a HeaderMap, verifier: &Verifier) -> Result<Self, Failure> {
         let mut lines = headers.get_all(header::AUTHORIZATION).iter();
-        let Some(line) = lines.next() else { return Ok(Self::Anonymous) };
+        let Some(line) = lines.next() else {
+            return Ok(Self::Anonymous);
+        };
         let token = match (bearer(line), lines.next()) {
             (Some(token), None) => token,
             _ => {
@@ -58,9 +66,10 @@ impl<'a> Caller<'a> {
         match verifier.registry(token) {
             Ok(claims) => Ok(Self::Holder { token, claims }),
             Err(VerifyError::Expired(claims)) => Ok(Self::Expired { token, claims }),
-            Err(VerifyError::Invalid) => {
-                Err(Failure::unauthorized(Challenge::InvalidToken, "the token is not valid here; get another at the realm"))
-            }
+            Err(VerifyError::Invalid) => Err(Failure::unauthorized(
+                Challenge::InvalidToken,
+                "the token is not valid here; get another at the realm",
+            )),
             Err(error @ VerifyError::KeysUnavailable) => Err(Failure::from(Status::from(error))),
         }
     }
@@ -68,7 +77,9 @@ impl<'a> Caller<'a> {
     /// On what ground the caller may read.
     pub(crate) fn read(&self, name: &RepositoryName, expiry: Expiry) -> Result<ReadAccess, Failure> {
         let (ground, registry_token) = match self {
-            Self::Holder { claims, .. } if claims.allows(name, Action::Pull) => (Ground::Granted, String::new()),
+            Self::Holder { claims, .. } if claims.allows(name, Action::Pull) => {
+                (Ground::Granted, String::new())
+            }
             Self::Anonymous | Self::Holder { .. } => (Ground::PublicOnly, String::new()),
             Self::Expired { token, claims }
                 if expiry == Expiry::PushGrant
@@ -78,30 +89,44 @@ impl<'a> Caller<'a> {
             }
             Self::Expired { .. } => return Err(expired()),
         };
-        Ok(ReadAccess { ground: ground.into(), registry_token })
+        Ok(ReadAccess {
+            ground: ground.into(),
+            registry_token,
+        })
     }
 
     /// Explains why metadata refused a read.
     pub(crate) fn explain_read(&self, name: &RepositoryName, status: Status) -> Failure {
         match (roadstead_rpc::reason(&status), self) {
-            (ErrorReason::PermissionMissing, Self::Anonymous) => {
-                Failure::unauthorized(Challenge::Missing, "a token is needed; log in, or get one at the realm")
+            (ErrorReason::PermissionMissing, Self::Anonymous) => Failure::unauthorized(
+                Challenge::Missing,
+                "a token is needed; log in, or get one at the realm",
+            ),
+            (ErrorReason::PermissionMissing, Self::Holder { claims, .. }) => {
+                lacking(claims, name, Action::Pull)
             }
-            (ErrorReason::PermissionMissing, Self::Holder { claims, .. }) => lacking(claims, name, Action::Pull),
             (ErrorReason::PermissionMissing, Self::Expired { .. }) => expired(),
             _ => Failure::from(status),
         }
     }
 
     /// The token with which the caller may write; metadata verifies it again.
-    pub(crate) fn write(&self, name: &RepositoryName, action: Action, expiry: Expiry) -> Result<&'a str, Failure> {
+    pub(crate) fn write(
+        &self,
+        name: &RepositoryName,
+        action: Action,
+        expiry: Expiry,
+    ) -> Result<&'a str, Failure> {
         match self {
-            Self::Anonymous => {
-                Err(Failure::unauthorized(Challenge::Missing, "a token is needed; log in, or get one at the realm"))
-            }
+            Self::Anonymous => Err(Failure::unauthorized(
+                Challenge::Missing,
+                "a token is needed; log in, or get one at the realm",
+            )),
             Self::Holder { token, claims } if claims.allows(name, action) => Ok(token),
             Self::Holder { claims, .. } => Err(lacking(claims, name, action)),
-            Self::Expired { token, claims } if expiry == Expiry::PushGrant && claims.allows(name, action) => Ok(token),
+            Self::Expired { token, claims } if expiry == Expiry::PushGrant && claims.allows(name, action) => {
+                Ok(token)
+            }
             Self::Expired { .. } => Err(expired()),
         }
     }
@@ -130,7 +155,12 @@ impl<'a> Caller<'a> {
 /// Without the token.
 impl fmt::Debug for Caller<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Caller({})", self.principal().map_or_else(|| "anonymous".to_owned(), ToString::to_string))
+        write!(
+            f,
+            "Caller({})",
+            self.principal()
+                .map_or_else(|| "anonymous".to_owned(), ToString::to_string)
+        )
     }
 }
 
@@ -142,7 +172,10 @@ pub(crate) fn bearer(line: &HeaderValue) -> Option<&str> {
 }
 
 pub(crate) fn expired() -> Failure {
-    Failure::unauthorized(Challenge::InvalidToken, "the token has expired; get another at the realm")
+    Failure::unauthorized(
+        Challenge::InvalidToken,
+        "the token has expired; get another at the realm",
+    )
 }
 
 fn lacking(claims: &RegistryClaims, name: &RepositoryName, action: Action) -> Failure {
@@ -151,7 +184,9 @@ fn lacking(claims: &RegistryClaims, name: &RepositoryName, action: Action) -> Fa
         let message = format!("the token does not carry {action} for {name}; get one that does at the realm");
         return Failure::unauthorized(Challenge::InsufficientScope, message);
     }
-    let message = format!("{principal} may not {action} here: no grant of {action} covers {name}; ask its owner for one");
+    let message = format!(
+        "{principal} may not {action} here: no grant of {action} covers {name}; ask its owner for one"
+    );
     Failure::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message).detailed(json!({
         "identity": { "issuer": principal.issuer, "subject": principal.subject },
         "resource": format!("repository:{name}"),
@@ -160,10 +195,21 @@ fn lacking(claims: &RegistryClaims, name: &RepositoryName, action: Action) -> Fa
 }
 
 /// Writes the challenge: exactly one, Bearer, all scopes in one parameter.
-pub(crate) fn challenge(addresses: &Addresses, call: &Call, challenge: Challenge, scope: &str) -> HeaderValue {
+pub(crate) fn challenge(
+    addresses: &Addresses,
+    call: &Call,
+    challenge: Challenge,
+    scope: &str,
+) -> HeaderValue {
     let origin = addresses.origin_for(call.host());
-    let mut text = format!("Bearer realm=\"{origin}/token\",service=\"{}\"", addresses.service());
-    let parameters = [("scope", Some(scope).filter(|scope| !scope.is_empty())), ("error", challenge.error())];
+    let mut text = format!(
+        "Bearer realm=\"{origin}/token\",service=\"{}\"",
+        addresses.service()
+    );
+    let parameters = [
+        ("scope", Some(scope).filter(|scope| !scope.is_empty())),
+        ("error", challenge.error()),
+    ];
     for (name, value) in parameters {
         if let Some(value) = value {
             text.push_str(",");

@@ -10,7 +10,9 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http_body::{Frame, SizeHint};
-use roadstead_proto::blobs::v1::{ReadRequest, ReadResponse, blob_read_service_client::BlobReadServiceClient};
+use roadstead_proto::blobs::v1::{
+    ReadRequest, ReadResponse, blob_read_service_client::BlobReadServiceClient,
+};
 use roadstead_rpc::{ErrorReason, RpcChannel};
 use tonic::{Status, Streaming};
 use tracing::Span;
@@ -27,8 +29,11 @@ pub(crate) struct BlobSource {
 
 impl BlobSource {
     async fn open(&mut self, range: ByteRange) -> Result<Streaming<ReadResponse>, Status> {
-        let request =
-            ReadRequest { locator: self.locator.clone(), offset: range.first, length: range.length() };
+        let request = ReadRequest {
+            locator: self.locator.clone(),
+            offset: range.first,
+            length: range.length(),
+        };
         Ok(self.client.read(request).await?.into_inner())
     }
 }
@@ -53,14 +58,23 @@ pub(crate) async fn one(mut source: BlobSource, range: ByteRange) -> Result<Body
         return Ok(Body::from(first));
     }
     let rest = chunks.map_ok(|message| message.chunk);
-    Ok(Exactly::new(stream::once(async { Ok(first) }).chain(rest), length))
+    Ok(Exactly::new(
+        stream::once(async { Ok(first) }).chain(rest),
+        length,
+    ))
 }
 
 /// Several ranges with their frame, read one after the other.
-pub(crate) async fn many(source: BlobSource, frame: Multipart, ranges: Vec<ByteRange>) -> Result<Body, Failure> {
+pub(crate) async fn many(
+    source: BlobSource,
+    frame: Multipart,
+    ranges: Vec<ByteRange>,
+) -> Result<Body, Failure> {
     let length = frame.length(&ranges);
     let mut ranges = ranges.into_iter();
-    let Some(first) = ranges.next() else { return Ok(Body::empty()) };
+    let Some(first) = ranges.next() else {
+        return Ok(Body::empty());
+    };
     let opened = source.clone().open(first).await.map_err(failure)?;
     let first_part = part(frame.head(first), opened);
     let tail = frame.tail();
@@ -69,7 +83,10 @@ pub(crate) async fn many(source: BlobSource, frame: Multipart, ranges: Vec<ByteR
         async move { Ok::<_, Status>(part(head, source.open(range).await?)) }
     });
     let end = stream::once(async move { Ok(tail) });
-    Ok(Exactly::new(first_part.chain(others.try_flatten()).chain(end), length))
+    Ok(Exactly::new(
+        first_part.chain(others.try_flatten()).chain(end),
+        length,
+    ))
 }
 
 fn part(head: Bytes, chunks: Streaming<ReadResponse>) -> impl Stream<Item = Result<Bytes, Status>> + Send {
@@ -101,7 +118,11 @@ impl<S: Stream<Item = Result<Bytes, Status>> + Send + 'static> Exactly<S> {
     where
         S: Send + 'static,
     {
-        Body::new(Self { chunks: Box::pin(chunks), remaining: length, span: Span::current() })
+        Body::new(Self {
+            chunks: Box::pin(chunks),
+            remaining: length,
+            span: Span::current(),
+        })
     }
 
     fn check(&mut self, chunk: Option<Result<Bytes, Status>>) -> Option<Result<Frame<Bytes>, io::Error>> {
@@ -151,7 +172,11 @@ mod tests {
     use super::*;
 
     async fn collect(chunks: Vec<Result<Bytes, Status>>, length: u64) -> Option<Bytes> {
-        Exactly::new(stream::iter(chunks), length).collect().await.ok().map(http_body_util::Collected::to_bytes)
+        Exactly::new(stream::iter(chunks), length)
+            .collect()
+            .await
+            .ok()
+            .map(http_body_util::Collected::to_bytes)
     }
 
     #[tokio::test]

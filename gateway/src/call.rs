@@ -37,7 +37,14 @@ impl Call {
             .filter(|id| is_sane_id(id) && addresses.is_trusted(peer.ip()))
             .cloned()
             .unwrap_or_else(new_id);
-        Self { method: parts.method, uri: parts.uri, headers: parts.headers, peer, client, request_id }
+        Self {
+            method: parts.method,
+            uri: parts.uri,
+            headers: parts.headers,
+            peer,
+            client,
+            request_id,
+        }
     }
 
     /// The host that the client believes to talk to; none when the request names two.

@@ -20,7 +20,9 @@ pub(crate) fn has_current(headers: &HeaderMap, digest: &str) -> bool {
 
 /// Whether a `Range` counts: there is no `If-Range`, or it names this very content.
 pub(crate) fn range_counts(headers: &HeaderMap, digest: &str) -> bool {
-    headers.get(header::IF_RANGE).is_none_or(|tag| tag.to_str().is_ok_and(|tag| names(tag.trim(), digest)))
+    headers
+        .get(header::IF_RANGE)
+        .is_none_or(|tag| tag.to_str().is_ok_and(|tag| names(tag.trim(), digest)))
 }
 
 fn names(tag: &str, digest: &str) -> bool {
@@ -32,12 +34,16 @@ mod tests {
     use super::*;
 
     fn headers(name: header::HeaderName, values: &[&'static str]) -> HeaderMap {
-        values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
+        values
+            .iter()
+            .map(|value| (name.clone(), HeaderValue::from_static(value)))
+            .collect()
     }
 
     #[test]
     fn if_none_match() {
-        let have = |values: &[&'static str]| has_current(&headers(header::IF_NONE_MATCH, values), "sha256:ab");
+        let have =
+            |values: &[&'static str]| has_current(&headers(header::IF_NONE_MATCH, values), "sha256:ab");
         assert!(have(&["\"sha256:ab\""]));
         assert!(have(&["\"x\"", "W/\"y\", W/\"sha256:ab\""]));
         assert!(have(&["*"]));

@@ -77,8 +77,10 @@ impl Validate for Config {
                 roadstead_types::MANIFEST_SIZE_LIMIT
             ));
         }
-        let positive_durations =
-            [("body_idle_timeout", self.body_idle_timeout), ("header_timeout", self.header_timeout)];
+        let positive_durations = [
+            ("body_idle_timeout", self.body_idle_timeout),
+            ("header_timeout", self.header_timeout),
+        ];
         for (key, value) in positive_durations {
             if value.is_zero() {
                 problems.push(format!("{key}: must be more than 0"));
@@ -101,7 +103,8 @@ impl Validate for Config {
             }
         }
         if self.max_tags_per_push < 10 {
-            problems.push("max_tags_per_push: must be at least 10, which the specification asks for".to_owned());
+            problems
+                .push("max_tags_per_push: must be at least 10, which the specification asks for".to_owned());
         }
     }
 }
@@ -124,7 +127,11 @@ mod tests {
     #[test]
     fn the_dev_issuer_needs_loopback() {
         let listen = "0.0.0.0:5000".parse().unwrap();
-        let problems = problems_of(&Config { dev: true, listen, ..Config::default() });
+        let problems = problems_of(&Config {
+            dev: true,
+            listen,
+            ..Config::default()
+        });
         assert!(problems[0].starts_with("dev:"), "{problems:?}");
     }
 

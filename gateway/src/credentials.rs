@@ -25,7 +25,9 @@ impl Credential {
     ///
     /// When the header is no credential.
     pub fn parse(line: Option<&HeaderValue>) -> Result<Self, Malformed> {
-        let Some(line) = line else { return Ok(Self::Anonymous) };
+        let Some(line) = line else {
+            return Ok(Self::Anonymous);
+        };
         let line = line.to_str().map_err(|_| Malformed)?;
         let (scheme, rest) = line.split_once(' ').unwrap_or((line, ""));
         let rest = rest.trim();
@@ -47,7 +49,11 @@ impl Credential {
 
     /// Takes a token as text; nothing is nobody.
     pub fn of(token: &str) -> Self {
-        if token.is_empty() { Self::Anonymous } else { Self::Token(SecretString::from(token)) }
+        if token.is_empty() {
+            Self::Anonymous
+        } else {
+            Self::Token(SecretString::from(token))
+        }
     }
 }
 
@@ -71,7 +77,11 @@ mod tests {
     #[test]
     fn the_password_is_the_token_whatever_the_user_name() {
         for user in ["_token", "<token>", "alice", ""] {
-            assert_eq!(parse(&basic(&format!("{user}:ey.j.t"))), Ok(Some("ey.j.t".to_owned())), "{user}");
+            assert_eq!(
+                parse(&basic(&format!("{user}:ey.j.t"))),
+                Ok(Some("ey.j.t".to_owned())),
+                "{user}"
+            );
         }
         assert_eq!(parse("bearer ey.j.t"), Ok(Some("ey.j.t".to_owned())));
         assert_eq!(parse(&basic("a:b:c")), Ok(Some("b:c".to_owned())));

@@ -120,22 +120,34 @@ impl Failure {
 
     /// A failure of ours. `cause` goes to the log, never to the client.
     pub(crate) fn internal(cause: impl Into<String>) -> Self {
-        Self::from(roadstead_rpc::status(tonic::Code::Internal, roadstead_rpc::ErrorReason::Internal, cause))
+        Self::from(roadstead_rpc::status(
+            tonic::Code::Internal,
+            roadstead_rpc::ErrorReason::Internal,
+            cause,
+        ))
     }
 
     pub(crate) fn upload_unknown() -> Self {
-        Self::new(StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown, "there is no such upload; start another with POST")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            ErrorCode::BlobUploadUnknown,
+            "there is no such upload; start another with POST",
+        )
     }
 
     pub(crate) fn no_such_route() -> Self {
-        let message = "there is nothing at this path; the API is the OCI distribution specification's, under /v2/";
+        let message =
+            "there is nothing at this path; the API is the OCI distribution specification's, under /v2/";
         Self::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported, message)
     }
 
-    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
-        let message = format!("the method is not supported here; supported are: {allow}");
+    pub(crate) fn unsupported_method() -> Self {
+        let message = "the method is not supported at this path; the Allow header names those that are";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message)
-            .header(header::ALLOW, HeaderValue::from_static(allow))
+    }
+
+    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
+        Self::unsupported_method().header(header::ALLOW, HeaderValue::from_static(allow))
     }
 
     /// The caller has to show a token, or another one.
@@ -196,7 +208,11 @@ impl IntoResponse for Failure {
             let cause = self.cause.as_deref().unwrap_or(&self.message);
             tracing::warn!(status = self.status.as_u16(), cause, "request failed");
         }
-        let entry = ErrorEntry { code: self.code, message: &self.message, detail: self.detail.as_ref() };
+        let entry = ErrorEntry {
+            code: self.code,
+            message: &self.message,
+            detail: self.detail.as_ref(),
+        };
         // Serialising text, a name and a JSON value into memory cannot fail.
         let body = serde_json::to_vec(&ErrorBody { errors: [entry] }).unwrap_or_default();
         let mut response = Response::new(Body::from(body));

@@ -25,6 +25,8 @@ fn main() -> ExitCode {
         };
         let gateway = roadstead_gateway::build(config, deps).await?;
         let (tasks, readiness) = (gateway.tasks.clone(), gateway.readiness.clone());
-        Ok(Built::front(tasks, readiness, async move |listener| Ok(gateway.serve(listener).await?)))
+        Ok(Built::front(tasks, readiness, async move |listener| {
+            Ok(gateway.serve(listener).await?)
+        }))
     })
 }

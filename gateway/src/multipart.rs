@@ -15,7 +15,10 @@ pub(crate) struct Multipart {
 impl Multipart {
     /// Starts an answer about a blob of `size` bytes. The boundary is random, so that no blob can contain it on purpose.
     pub(crate) fn new(size: u64) -> Self {
-        Self { boundary: format!("{:032x}", rand::random::<u128>()), size }
+        Self {
+            boundary: format!("{:032x}", rand::random::<u128>()),
+            size,
+        }
     }
 
     pub(crate) fn content_type(&self) -> HeaderValue {
@@ -40,7 +43,10 @@ impl Multipart {
 
     /// The length of the whole answer.
     pub(crate) fn length(&self, ranges: &[ByteRange]) -> u64 {
-        let parts: u64 = ranges.iter().map(|range| self.head(*range).len() as u64 + range.length()).sum();
+        let parts: u64 = ranges
+            .iter()
+            .map(|range| self.head(*range).len() as u64 + range.length())
+            .sum();
         parts + self.tail().len() as u64
     }
 }

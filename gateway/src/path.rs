@@ -106,16 +106,28 @@ impl<'a> V2Path<'a> {
             [b'/', ..] => {}
             _ => return None,
         }
-        let Some(text) = decode(&rest[1..]) else { return Some(Self::whole(Kind::Unknown, rest)) };
+        let Some(text) = decode(&rest[1..]) else {
+            return Some(Self::whole(Kind::Unknown, rest));
+        };
         if text == "_catalog" {
             return Some(Self::whole(Kind::Catalog, rest));
         }
         let (kind, name_end, last_start) = classify(&text);
-        Some(Self { kind, text, name_end, last_start })
+        Some(Self {
+            kind,
+            text,
+            name_end,
+            last_start,
+        })
     }
 
     const fn whole(kind: Kind, rest: &'a str) -> Self {
-        Self { kind, text: Cow::Borrowed(rest), name_end: 0, last_start: 0 }
+        Self {
+            kind,
+            text: Cow::Borrowed(rest),
+            name_end: 0,
+            last_start: 0,
+        }
     }
 
     /// Parses the parts. When `reading`, a text that cannot be a tag is merely unknown: clients probe for a registry's
@@ -140,7 +152,10 @@ impl<'a> V2Path<'a> {
             Kind::Manifest => Target::Manifest(name()?, parse_reference(last, reading)?),
             Kind::Blob => Target::Blob(name()?, digest()?),
             Kind::Uploads => Target::Uploads(name()?),
-            Kind::Upload => Target::Upload(name()?, UploadId::parse(last).map_err(|_| Failure::upload_unknown())?),
+            Kind::Upload => Target::Upload(
+                name()?,
+                UploadId::parse(last).map_err(|_| Failure::upload_unknown())?,
+            ),
             Kind::Tags => Target::Tags(name()?),
             Kind::Referrers => Target::Referrers(name()?, digest()?),
             Kind::Unknown => return Err(Failure::no_such_route()),
@@ -166,7 +181,9 @@ fn decode(text: &str) -> Option<Cow<'_, str>> {
     }
     let decoded = percent_decode_str(text).decode_utf8().ok()?;
     let same_cuts = decoded.matches('/').count() == text.matches('/').count();
-    let plain = decoded.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\'));
+    let plain = decoded
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\'));
     (same_cuts && plain).then_some(decoded)
 }
 
@@ -181,7 +198,9 @@ fn classify(text: &str) -> (Kind, usize, usize) {
     if let Some(name) = text.strip_suffix("/tags/list") {
         return (Kind::Tags, name.len(), text.len());
     }
-    let Some((before, last)) = text.rsplit_once('/') else { return unknown };
+    let Some((before, last)) = text.rsplit_once('/') else {
+        return unknown;
+    };
     if last.is_empty() {
         return unknown;
     }

@@ -28,7 +28,9 @@ impl<'a> Query<'a> {
 
     /// Every value under a name, in order.
     pub fn all(self, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
-        form_urlencoded::parse(self.0.as_bytes()).filter(move |(key, _)| key == name).map(|(_, value)| value)
+        form_urlencoded::parse(self.0.as_bytes())
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value)
     }
 
     /// The page size that the client asks for with `n`.
@@ -37,12 +39,17 @@ impl<'a> Query<'a> {
     ///
     /// When `n` is not a number.
     pub fn page_size(self) -> Result<Option<u32>, Failure> {
-        let Some(text) = self.filled("n") else { return Ok(None) };
+        let Some(text) = self.filled("n") else {
+            return Ok(None);
+        };
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             // Any number is a wish for at most that many; what does not fit is more than any page has.
             return Ok(Some(text.parse().unwrap_or(u32::MAX)));
         }
-        Err(Failure::bad_request(ErrorCode::Unsupported, format!("n={text:?} is not a number; leave it out or use n=100")))
+        Err(Failure::bad_request(
+            ErrorCode::Unsupported,
+            format!("n={text:?} is not a number; leave it out or use n=100"),
+        ))
     }
 }
 
@@ -64,7 +71,10 @@ mod tests {
         assert_eq!(Query::new("").page_size().unwrap(), None);
         assert_eq!(Query::new("n=").page_size().unwrap(), None);
         assert_eq!(Query::new("n=0").page_size().unwrap(), Some(0));
-        assert_eq!(Query::new("n=99999999999999").page_size().unwrap(), Some(u32::MAX));
+        assert_eq!(
+            Query::new("n=99999999999999").page_size().unwrap(),
+            Some(u32::MAX)
+        );
         assert!(Query::new("n=-1").page_size().is_err());
         assert!(Query::new("n=ten").page_size().is_err());
     }

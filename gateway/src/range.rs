@@ -44,7 +44,9 @@ pub enum Selection {
 /// position; only ranges that overlap are joined, since they could make the answer larger than the blob. A range whose
 /// end lies before its start makes the header unsatisfiable rather than ignored: whoever sent it did not want it all.
 pub fn select(header: &str, size: u64, max_ranges: usize) -> Selection {
-    let Some((unit, list)) = header.split_once('=') else { return Selection::Whole };
+    let Some((unit, list)) = header.split_once('=') else {
+        return Selection::Whole;
+    };
     if !unit.trim().eq_ignore_ascii_case("bytes") {
         return Selection::Whole;
     }
@@ -81,23 +83,37 @@ enum Item {
 }
 
 fn parse_item(item: &str, size: u64) -> Item {
-    let Some((first, last)) = item.split_once('-') else { return Item::Malformed };
+    let Some((first, last)) = item.split_once('-') else {
+        return Item::Malformed;
+    };
     let (first, last) = (first.trim(), last.trim());
     if first.is_empty() {
         return match number(last) {
             None => Item::Malformed,
             Some(0) => Item::Beyond,
             Some(_) if size == 0 => Item::Beyond,
-            Some(length) => Item::Range(ByteRange { first: size.saturating_sub(length), last: size - 1 }),
+            Some(length) => Item::Range(ByteRange {
+                first: size.saturating_sub(length),
+                last: size - 1,
+            }),
         };
     }
-    let Some(first) = number(first) else { return Item::Malformed };
-    let last = if last.is_empty() { Some(u64::MAX) } else { number(last) };
+    let Some(first) = number(first) else {
+        return Item::Malformed;
+    };
+    let last = if last.is_empty() {
+        Some(u64::MAX)
+    } else {
+        number(last)
+    };
     match last {
         None => Item::Malformed,
         Some(last) if last < first => Item::Backwards,
         Some(_) if first >= size => Item::Beyond,
-        Some(last) => Item::Range(ByteRange { first, last: last.min(size - 1) }),
+        Some(last) => Item::Range(ByteRange {
+            first,
+            last: last.min(size - 1),
+        }),
     }
 }
 
@@ -108,7 +124,9 @@ fn number(text: &str) -> Option<u64> {
 }
 
 fn exact_number(text: &str) -> Option<u64> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())?
 }
 
 fn join_overlapping(ranges: Vec<ByteRange>) -> Vec<ByteRange> {

@@ -4,7 +4,7 @@
 //! whatever the status, so these stand only where starting over can help. `BLOB_UPLOAD_INVALID` is such a case: the
 //! session is lost, and a new one is what the repetition begins with.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use http::StatusCode;
 use roadstead_rpc::ErrorReason;
@@ -42,7 +42,9 @@ pub fn rendering(reason: ErrorReason) -> Rendering {
         R::ManifestBlobUnknown => (StatusCode::BAD_REQUEST, C::ManifestBlobUnknown, None),
         R::BlobUnknown => (StatusCode::NOT_FOUND, C::BlobUnknown, None),
         R::ContentReferenced | R::Unsupported => (StatusCode::METHOD_NOT_ALLOWED, C::Unsupported, None),
-        R::RangeNotSatisfiable | R::UploadOutOfOrder => (StatusCode::RANGE_NOT_SATISFIABLE, C::RangeInvalid, None),
+        R::RangeNotSatisfiable | R::UploadOutOfOrder => {
+            (StatusCode::RANGE_NOT_SATISFIABLE, C::RangeInvalid, None)
+        }
         R::PageTokenInvalid | R::ArgumentInvalid | R::ScopeInvalid => {
             (StatusCode::BAD_REQUEST, C::Unsupported, None)
         }
@@ -81,13 +83,17 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let reason = roadstead_rpc::reason(&status);
-        let Rendering { status: http_status, code, fixed } = rendering(reason);
-        let message = match fixed {
-            Some(text) => text.into(),
-            None => status.message().to_owned().into(),
-        };
+        let Rendering {
+            status: http_status,
+            code,
+            fixed,
+        } = rendering(reason);
+        let message = fixed.map_or_else(|| Cow::Owned(status.message().to_owned()), Cow::Borrowed);
         let mut failure = Self::new(http_status, code, message);
-        if matches!(http_status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        if matches!(
+            http_status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        ) {
             failure = failure.retry_after(roadstead_rpc::retry_after(&status).unwrap_or(RETRY_AFTER));
         }
         if let Some(challenge) = challenge(reason) {

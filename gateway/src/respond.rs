@@ -17,7 +17,11 @@ pub(crate) fn empty(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     if status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED {
-        set(&mut response, header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        set(
+            &mut response,
+            header::CONTENT_LENGTH,
+            HeaderValue::from_static("0"),
+        );
     }
     response
 }
@@ -25,8 +29,16 @@ pub(crate) fn empty(status: StatusCode) -> Response {
 /// A JSON answer that nobody keeps.
 pub(crate) fn json(body: impl Into<Bytes>) -> Response {
     let mut response = Response::new(Body::from(body.into()));
-    set(&mut response, header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    set(&mut response, header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    set(
+        &mut response,
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    set(
+        &mut response,
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-store"),
+    );
     response
 }
 
@@ -59,12 +71,19 @@ pub(crate) fn upload_range(offset: u64) -> String {
 }
 
 /// Everything that may stand in a query value as it is.
-const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
 
 /// Writes a `Link` to the next page: relative, since some clients refuse another host and others drop it.
 pub(crate) fn next_link(path: &str, pairs: &[(&str, &str)]) -> HeaderValue {
-    let query: Vec<String> =
-        pairs.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, QUERY_VALUE))).collect();
+    let query: Vec<String> = pairs
+        .iter()
+        .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, QUERY_VALUE)))
+        .collect();
     HeaderValue::try_from(format!("<{path}?{}>; rel=\"next\"", query.join("&")))
         .unwrap_or_else(|_| HeaderValue::from_static(""))
 }
@@ -75,8 +94,14 @@ mod tests {
 
     #[test]
     fn links_are_relative_and_encoded() {
-        let link = next_link("/v2/a/b/referrers/sha256:ab", &[("artifactType", "a/b+c;d"), ("next", "x=&")]);
-        assert_eq!(link, "</v2/a/b/referrers/sha256:ab?artifactType=a/b%2Bc%3Bd&next=x%3D%26>; rel=\"next\"");
+        let link = next_link(
+            "/v2/a/b/referrers/sha256:ab",
+            &[("artifactType", "a/b+c;d"), ("next", "x=&")],
+        );
+        assert_eq!(
+            link,
+            "</v2/a/b/referrers/sha256:ab?artifactType=a/b%2Bc%3Bd&next=x%3D%26>; rel=\"next\""
+        );
     }
 
     #[test]

@@ -57,7 +57,10 @@ impl Setup {
     /// Repositories under `prefix` are public.
     #[must_use]
     pub fn with_public(self, prefix: &str) -> Self {
-        self.with("metadata.repositories", &format!("[{{prefix=\"{prefix}\",public=true}}]"))
+        self.with(
+            "metadata.repositories",
+            &format!("[{{prefix=\"{prefix}\",public=true}}]"),
+        )
     }
 
     /// Without the development issuer.
@@ -75,7 +78,13 @@ impl Setup {
     /// Starts on a data directory that exists already, on the given port.
     pub async fn start_in(self, home: Home, port: u16) -> Result<Cluster> {
         let process = Process::start(self.program_name(), self.command(&home, port)?, &home.logs())?;
-        let mut cluster = Cluster { setup: self, home, port, process };
+        let process = process.with_logs(home.data().join("logs"));
+        let mut cluster = Cluster {
+            setup: self,
+            home,
+            port,
+            process,
+        };
         cluster.wait_until_ready().await?;
         Ok(cluster)
     }
@@ -97,7 +106,11 @@ impl Setup {
         if self.dev {
             command.arg("--dev");
         }
-        command.arg("--listen").arg(format!("127.0.0.1:{port}")).arg("--data-dir").arg(home.data());
+        command
+            .arg("--listen")
+            .arg(format!("127.0.0.1:{port}"))
+            .arg("--data-dir")
+            .arg(home.data());
         command.envs(home.environment());
         if self.mode == Mode::AllInOne {
             command.env("ROADSTEAD__RUNTIME__ADMIN_LISTEN", "127.0.0.1:0");
@@ -123,8 +136,13 @@ pub struct Home {
 impl Home {
     /// New, empty directories.
     pub fn new() -> Result<Self> {
-        let root = tempfile::Builder::new().prefix("roadstead-it-").tempdir().context("a temporary directory")?;
-        for name in ["home", "runtime", "cache", "config", "state", "share", "logs", "tmp"] {
+        let root = tempfile::Builder::new()
+            .prefix("roadstead-it-")
+            .tempdir()
+            .context("a temporary directory")?;
+        for name in [
+            "home", "runtime", "cache", "config", "state", "share", "logs", "tmp",
+        ] {
             let path = root.path().join(name);
             std::fs::create_dir(&path)?;
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700))?;
@@ -177,7 +195,11 @@ pub struct Cluster {
 impl Cluster {
     /// What to start; nothing is started yet.
     pub fn setup(mode: Mode) -> Setup {
-        Setup { mode, dev: true, settings: BTreeMap::new() }
+        Setup {
+            mode,
+            dev: true,
+            settings: BTreeMap::new(),
+        }
     }
 
     /// Starts a registry with the development issuer and nothing else set.
@@ -232,7 +254,14 @@ impl Cluster {
     pub async fn cli_with(&self, arguments: &[&str], more: &[(String, String)]) -> Result<String> {
         let mut environment = self.home.environment();
         environment.extend_from_slice(more);
-        run(&programs::ours("roadstead")?, arguments, &environment, None, COMMAND_LIMIT).await
+        run(
+            &programs::ours("roadstead")?,
+            arguments,
+            &environment,
+            None,
+            COMMAND_LIMIT,
+        )
+        .await
     }
 
     /// Stops the registry as the promise goes: SIGTERM, three seconds, exit code 0, no process left.
@@ -257,20 +286,26 @@ impl Cluster {
     async fn wait_until_ready(&mut self) -> Result<()> {
         let address = self.address();
         let said = |process: &Process| {
-            [process.stdout(), process.stderr()].iter().flat_map(|log| log.lines()).any(|line| {
-                line.contains(&address) && line.to_lowercase().contains("ready")
-            })
+            [process.stdout(), process.stderr()]
+                .iter()
+                .flat_map(|log| log.lines())
+                .any(|line| line.contains(&address) && line.to_lowercase().contains("ready"))
         };
-        self.process.until("says that it is ready", START_LIMIT, async |process| Ok(said(process).then_some(()))).await?;
+        self.process
+            .until("says that it is ready", START_LIMIT, async |process| {
+                Ok(said(process).then_some(()))
+            })
+            .await?;
         // A ready line that comes before the port answers would break every script that waits for it.
         self.anonymous()?.get("/v2/").await?.expect(401)?;
         Ok(())
     }
 }
 
-/// Copies a directory tree, for fixtures that must not be touched.
+/// Copies a directory tree as a registry would have made it: for its owner only, whatever the source allows.
 pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to)?;
+    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o700))?;
     for entry in std::fs::read_dir(from).with_context(|| format!("read {}", from.display()))? {
         let entry = entry?;
         let target = to.join(entry.file_name());
@@ -278,7 +313,7 @@ pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
             copy_tree(&entry.path(), &target)?;
         } else {
             std::fs::copy(entry.path(), &target)?;
-            std::fs::set_permissions(&target, entry.metadata()?.permissions())?;
+            std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o600))?;
         }
     }
     Ok(())

@@ -47,13 +47,21 @@ impl Layer {
         let archive = archive(path, content)?;
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(&archive)?;
-        Ok(Self { media_type: media::TAR_GZIP, bytes: encoder.finish()?, diff_id: sha256(&archive) })
+        Ok(Self {
+            media_type: media::TAR_GZIP,
+            bytes: encoder.finish()?,
+            diff_id: sha256(&archive),
+        })
     }
 
     /// A zstd layer with one file.
     pub fn zstd(path: &str, content: &[u8]) -> Result<Self> {
         let archive = archive(path, content)?;
-        Ok(Self { media_type: media::TAR_ZSTD, bytes: zstd_stored(&archive)?, diff_id: sha256(&archive) })
+        Ok(Self {
+            media_type: media::TAR_ZSTD,
+            bytes: zstd_stored(&archive)?,
+            diff_id: sha256(&archive),
+        })
     }
 
     /// The layer's descriptor.
@@ -84,7 +92,9 @@ impl Image {
             "config": descriptor(media::CONFIG, &config),
             "layers": layers.iter().map(Layer::descriptor).collect::<Vec<_>>(),
         }))?;
-        let blobs = std::iter::once(config).chain(layers.iter().map(|layer| layer.bytes.clone())).collect();
+        let blobs = std::iter::once(config)
+            .chain(layers.iter().map(|layer| layer.bytes.clone()))
+            .collect();
         Ok(Self { manifest, blobs })
     }
 
@@ -108,7 +118,9 @@ impl Image {
 
 /// An index over the given descriptors.
 pub fn index(children: &[Value]) -> Result<Vec<u8>> {
-    Ok(serde_json::to_vec(&json!({ "schemaVersion": 2, "mediaType": media::INDEX, "manifests": children }))?)
+    Ok(serde_json::to_vec(
+        &json!({ "schemaVersion": 2, "mediaType": media::INDEX, "manifests": children }),
+    )?)
 }
 
 /// An artifact manifest with the empty configuration; `annotation` makes it unique or large.
@@ -153,7 +165,10 @@ impl Layout {
     pub fn create(directory: PathBuf) -> Result<Self> {
         std::fs::create_dir_all(directory.join("blobs/sha256"))?;
         std::fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
-        Ok(Self { directory, tagged: Vec::new() })
+        Ok(Self {
+            directory,
+            tagged: Vec::new(),
+        })
     }
 
     /// Where the layout is.
@@ -190,7 +205,8 @@ impl Layout {
             "schemaVersion": 2, "mediaType": media::MANIFEST, "config": descriptor(media::CONFIG, &config),
             "layers": [{ "mediaType": media::TAR, "size": layer.size, "digest": layer.digest.to_string() }],
         }))?;
-        std::fs::hard_link(&layer.path, self.blob_path(&layer.digest)).context("link the layer into the layout")?;
+        std::fs::hard_link(&layer.path, self.blob_path(&layer.digest))
+            .context("link the layer into the layout")?;
         self.add_blob(&config)?;
         self.add_blob(&manifest)?;
         self.name(tag, descriptor(media::MANIFEST, &manifest))?;
@@ -198,7 +214,11 @@ impl Layout {
     }
 
     fn add_content(&self, image: &Image) -> Result<()> {
-        image.blobs.iter().chain([&image.manifest]).try_for_each(|blob| self.add_blob(blob))
+        image
+            .blobs
+            .iter()
+            .chain([&image.manifest])
+            .try_for_each(|blob| self.add_blob(blob))
     }
 
     fn add_blob(&self, bytes: &[u8]) -> Result<()> {
@@ -212,7 +232,8 @@ impl Layout {
     fn name(&mut self, tag: &str, mut descriptor: Value) -> Result<()> {
         descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": tag });
         self.tagged.push(descriptor);
-        std::fs::write(self.directory.join("index.json"), index(&self.tagged)?).context("write the layout's index")
+        std::fs::write(self.directory.join("index.json"), index(&self.tagged)?)
+            .context("write the layout's index")
     }
 }
 
@@ -234,8 +255,13 @@ impl LargeLayer {
         archive.append_data(&mut header(content_bytes), "large.bin", Noise::of(content_bytes))?;
         let mut hashing = archive.into_inner()?;
         hashing.inner.flush()?;
-        let digest = Digest::parse(&format!("sha256:{}", hex(&hashing.hash.finalize()))).context("our own digest")?;
-        Ok(Self { path, digest, size: hashing.written })
+        let digest =
+            Digest::parse(&format!("sha256:{}", hex(&hashing.hash.finalize()))).context("our own digest")?;
+        Ok(Self {
+            path,
+            digest,
+            size: hashing.written,
+        })
     }
 }
 
@@ -247,7 +273,11 @@ struct Hashing<W> {
 
 impl<W: Write> Hashing<W> {
     fn new(inner: W) -> Self {
-        Self { inner, hash: Sha256::new(), written: 0 }
+        Self {
+            inner,
+            hash: Sha256::new(),
+            written: 0,
+        }
     }
 }
 
@@ -277,7 +307,12 @@ impl Noise {
     const BLOCK: usize = 1 << 20;
 
     fn of(length: u64) -> Self {
-        Self { block: noise(length, Self::BLOCK), at: 0, number: 0, left: length }
+        Self {
+            block: noise(length, Self::BLOCK),
+            at: 0,
+            number: 0,
+            left: length,
+        }
     }
 }
 
@@ -321,7 +356,11 @@ fn zstd_stored(content: &[u8]) -> Result<Vec<u8>> {
     let mut frame = Vec::with_capacity(content.len() + 64);
     frame.extend_from_slice(&MAGIC.to_le_bytes());
     frame.push(DESCRIPTOR);
-    frame.extend_from_slice(&u32::try_from(content.len()).context("too large for this frame")?.to_le_bytes());
+    frame.extend_from_slice(
+        &u32::try_from(content.len())
+            .context("too large for this frame")?
+            .to_le_bytes(),
+    );
     // With a single segment the window is the content, and no block may exceed it.
     let mut blocks = content.chunks(LARGEST_BLOCK).peekable();
     while let Some(block) = blocks.next() {
@@ -334,5 +373,9 @@ fn zstd_stored(content: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }

@@ -18,7 +18,7 @@ pub mod registry;
 pub mod sandbox;
 
 pub use cluster::{Cluster, Mode, Setup};
-pub use registry::{Credential, Registry, Reply, Session};
+pub use registry::{Credential, Registry, Reply, Request, Session};
 pub use sandbox::{Sandbox, Transport};
 
 /// Runs each listed `async fn(Mode) -> anyhow::Result<()>` twice: against one process and against five.

@@ -20,7 +20,13 @@ pub struct Nginx {
 
 impl Nginx {
     /// Starts nginx on `127.0.0.1:<port>`, passing everything to `upstream`.
-    pub async fn start(directory: &Path, name: &str, port: u16, upstream: &str, tls: &ServerFiles) -> Result<Self> {
+    pub async fn start(
+        directory: &Path,
+        name: &str,
+        port: u16,
+        upstream: &str,
+        tls: &ServerFiles,
+    ) -> Result<Self> {
         let configuration = [
             ("{directory}", directory.display().to_string()),
             ("{upstream}", upstream.to_owned()),
@@ -30,12 +36,18 @@ impl Nginx {
             ("{key}", tls.key.display().to_string()),
         ]
         .iter()
-        .fold(CONFIGURATION.to_owned(), |text, (word, value)| text.replace(word, value));
+        .fold(CONFIGURATION.to_owned(), |text, (word, value)| {
+            text.replace(word, value)
+        });
         let file = directory.join("nginx.conf");
         std::fs::write(&file, configuration).context("write nginx.conf")?;
 
         let mut command = Command::new(programs::theirs("nginx")?);
-        command.arg("-p").arg(directory).args(["-e", "stderr", "-c"]).arg(file);
+        command
+            .arg("-p")
+            .arg(directory)
+            .args(["-e", "stderr", "-c"])
+            .arg(file);
         let mut process = Process::start("nginx", command, directory)?;
         process
             .until("accepts connections", Duration::from_secs(10), async |_| {

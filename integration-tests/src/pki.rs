@@ -21,7 +21,9 @@ pub fn mint(directory: &Path, name: &str) -> Result<ServerFiles> {
     let authority_key = KeyPair::generate()?;
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority.distinguished_name.push(DnType::CommonName, "integration tests");
+    authority
+        .distinguished_name
+        .push(DnType::CommonName, "integration tests");
     let authority_certificate = authority.self_signed(&authority_key)?;
     let issuer = Issuer::new(authority, authority_key);
 

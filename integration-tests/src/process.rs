@@ -27,6 +27,7 @@ pub struct Process {
     mark: String,
     stdout: PathBuf,
     stderr: PathBuf,
+    more_logs: Option<PathBuf>,
 }
 
 impl Process {
@@ -43,7 +44,21 @@ impl Process {
             // A group of its own: Ctrl-C at the terminal must reach the test first.
             .process_group(0);
         let child = command.spawn().with_context(|| format!("start {name}"))?;
-        Ok(Self { name: name.to_owned(), child: Some(child), mark, stdout, stderr })
+        Ok(Self {
+            name: name.to_owned(),
+            child: Some(child),
+            mark,
+            stdout,
+            stderr,
+            more_logs: None,
+        })
+    }
+
+    /// A failed test also shows the logs that the program itself keeps in `directory`.
+    #[must_use]
+    pub fn with_logs(mut self, directory: PathBuf) -> Self {
+        self.more_logs = Some(directory);
+        self
     }
 
     /// What the program has written to standard output so far.
@@ -87,13 +102,24 @@ impl Process {
     /// Sends SIGTERM and requires a successful exit within `limit`, with nothing left behind.
     pub async fn terminate(mut self, limit: Duration) -> Result<()> {
         let child = self.child.as_ref().context("already ended")?;
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("a process id")?;
+        let pid = i32::try_from(child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .context("a process id")?;
         kill_process(pid, Signal::TERM).context("send SIGTERM")?;
         let what = format!("{} exits after SIGTERM", self.name);
         let status = eventually(&what, limit, async || self.exited()).await?;
-        ensure!(status.success(), "{} exited with {status} after SIGTERM", self.name);
+        ensure!(
+            status.success(),
+            "{} exited with {status} after SIGTERM",
+            self.name
+        );
         let orphans = marked(&self.mark);
-        ensure!(orphans.is_empty(), "{} left processes behind: {orphans:?}", self.name);
+        ensure!(
+            orphans.is_empty(),
+            "{} left processes behind: {orphans:?}",
+            self.name
+        );
         self.child = None;
         Ok(())
     }
@@ -105,7 +131,11 @@ impl Process {
     }
 
     fn exited(&mut self) -> Result<Option<ExitStatus>> {
-        self.child.as_mut().context("already ended")?.try_wait().context("look at the process")
+        self.child
+            .as_mut()
+            .context("already ended")?
+            .try_wait()
+            .context("look at the process")
     }
 
     fn kill_all(&mut self) {
@@ -126,29 +156,48 @@ impl Drop for Process {
             return;
         }
         self.kill_all();
-        for (stream, log) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
-            let log = read(log);
+        let more = self
+            .more_logs
+            .iter()
+            .filter_map(|directory| std::fs::read_dir(directory).ok())
+            .flatten();
+        let more = more.filter_map(Result::ok).map(|entry| entry.path());
+        for path in [self.stdout.clone(), self.stderr.clone()].into_iter().chain(more) {
+            let log = read(&path);
             let tail = log.len().saturating_sub(SHOWN_LOG_BYTES);
-            let tail = (tail..log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or(log.len());
-            eprintln!("--- {} {stream} (last {SHOWN_LOG_BYTES} bytes)\n{}", self.name, &log[tail..]);
+            let tail = (tail..log.len())
+                .find(|at| log.is_char_boundary(*at))
+                .unwrap_or(log.len());
+            eprintln!(
+                "--- {} (at most the last {SHOWN_LOG_BYTES} bytes)\n{}",
+                path.display(),
+                &log[tail..]
+            );
         }
     }
 }
 
 fn read(path: &Path) -> String {
-    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    std::fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
 }
 
 /// The live processes whose environment carries `mark`.
 fn marked(mark: &str) -> Vec<i32> {
     let wanted = format!("{MARK}={mark}");
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     entries
         .filter_map(Result::ok)
         .filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok()))
         .filter(|pid: &i32| {
-            std::fs::read(format!("/proc/{pid}/environ"))
-                .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|pair| pair == wanted.as_bytes()))
+            std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
+                environment
+                    .split(|byte| *byte == 0)
+                    .any(|pair| pair == wanted.as_bytes())
+            })
         })
         .collect()
 }
@@ -170,14 +219,20 @@ pub async fn run<A: AsRef<OsStr>>(
     command
         .args(arguments)
         .envs(environment.iter().map(|(name, value)| (name, value)))
-        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdin(if input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     let shown = format!("{:?}", command.as_std());
     let mut child = command.spawn().with_context(|| format!("start {shown}"))?;
     if let (Some(input), Some(mut pipe)) = (input, child.stdin.take()) {
-        pipe.write_all(input).await.with_context(|| format!("write to {shown}"))?;
+        pipe.write_all(input)
+            .await
+            .with_context(|| format!("write to {shown}"))?;
     }
     let output = tokio::time::timeout(limit, child.wait_with_output())
         .await

@@ -27,6 +27,7 @@ pub enum Credential {
 #[derive(Clone, Debug)]
 pub struct Registry {
     base: String,
+    service: String,
     http: reqwest::Client,
     credential: Credential,
 }
@@ -42,12 +43,31 @@ impl Registry {
             .no_proxy()
             .build()
             .context("build the HTTP client")?;
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), http, credential })
+        let base = base.trim_end_matches('/').to_owned();
+        let service = base.split_once("://").map_or(&*base, |(_, host)| host).to_owned();
+        Ok(Self {
+            base,
+            service,
+            http,
+            credential,
+        })
     }
 
     /// The same registry, called by another.
     pub fn with(&self, credential: Credential) -> Result<Self> {
-        Ok(Self { credential, ..self.clone() })
+        Ok(Self {
+            credential,
+            ..self.clone()
+        })
+    }
+
+    /// The same registry where it calls itself something else than the address it is reached by.
+    #[must_use]
+    pub fn known_as(&self, service: &str) -> Self {
+        Self {
+            service: service.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// The base address, without a slash at the end.
@@ -57,7 +77,11 @@ impl Registry {
 
     /// An unauthenticated request.
     pub fn request(&self, method: Method, path: &str) -> Request {
-        let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) };
+        let url = if path.starts_with("http") {
+            path.to_owned()
+        } else {
+            format!("{}{path}", self.base)
+        };
         Request(self.http.request(method, url))
     }
 
@@ -68,7 +92,10 @@ impl Registry {
 
     /// Asks `/token` with GET, once with each scope in a parameter of its own.
     pub async fn ask_token(&self, scopes: &[&str]) -> Result<Reply> {
-        let mut request = self.request(Method::GET, "/token").0.query(&[("service", self.service())]);
+        let mut request = self
+            .request(Method::GET, "/token")
+            .0
+            .query(&[("service", &self.service)]);
         for scope in scopes {
             request = request.query(&[("scope", scope)]);
         }
@@ -83,25 +110,29 @@ impl Registry {
     pub async fn token(&self, scopes: &[&str]) -> Result<String> {
         let reply = self.ask_token(scopes).await?.expect(200)?.json()?;
         let token = reply["token"].as_str().context("no token in the answer")?;
-        ensure!(reply["access_token"] == reply["token"], "token and access_token must be the same");
+        ensure!(
+            reply["access_token"] == reply["token"],
+            "token and access_token must be the same"
+        );
         Ok(token.to_owned())
     }
 
     /// A client that sends a registry token for the scopes with every request.
     pub async fn session(&self, scopes: &[&str]) -> Result<Session> {
-        Ok(Session { token: self.token(scopes).await?, registry: self.clone() })
+        Ok(Session {
+            token: self.token(scopes).await?,
+            registry: self.clone(),
+        })
     }
 
     /// A [`Session`] that may pull, push and delete in the named repositories.
     pub async fn session_for(&self, repositories: &[&str]) -> Result<Session> {
-        let scopes: Vec<String> =
-            repositories.iter().map(|name| format!("repository:{name}:pull,push,delete")).collect();
-        self.session(&scopes.iter().map(String::as_str).collect::<Vec<_>>()).await
-    }
-
-    /// `host:port`, which loopback registries name as their service.
-    fn service(&self) -> &str {
-        self.base.split_once("://").map_or(&self.base, |(_, host)| host)
+        let scopes: Vec<String> = repositories
+            .iter()
+            .map(|name| format!("repository:{name}:pull,push,delete"))
+            .collect();
+        self.session(&scopes.iter().map(String::as_str).collect::<Vec<_>>())
+            .await
     }
 }
 
@@ -146,7 +177,10 @@ impl Session {
 
     /// Opens an upload and gives its `Location`.
     pub async fn open_upload(&self, repository: &str) -> Result<String> {
-        let reply = self.request(Method::POST, &format!("/v2/{repository}/blobs/uploads/")).send().await?;
+        let reply = self
+            .request(Method::POST, &format!("/v2/{repository}/blobs/uploads/"))
+            .send()
+            .await?;
         reply.expect(202)?.location()
     }
 
@@ -159,7 +193,10 @@ impl Session {
             .send()
             .await?
             .expect(202)?;
-        ensure!(reply.header("range")? == format!("0-{}", offset + chunk.len() - 1), "Range says where the upload stands");
+        ensure!(
+            reply.header("range")? == format!("0-{}", offset + chunk.len() - 1),
+            "Range says where the upload stands"
+        );
         reply.location()
     }
 
@@ -178,7 +215,13 @@ impl Session {
     }
 
     /// Puts a manifest; the answer is not judged.
-    pub async fn put_manifest(&self, repository: &str, reference: &str, media_type: &str, bytes: &[u8]) -> Result<Reply> {
+    pub async fn put_manifest(
+        &self,
+        repository: &str,
+        reference: &str,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<Reply> {
         self.request(Method::PUT, &format!("/v2/{repository}/manifests/{reference}"))
             .header(CONTENT_TYPE.as_str(), media_type)
             .body(bytes.to_vec())
@@ -187,10 +230,23 @@ impl Session {
     }
 
     /// Puts a manifest under its digest or a tag, which must work, and gives its digest.
-    pub async fn push_manifest(&self, repository: &str, reference: &str, media_type: &str, bytes: &[u8]) -> Result<Digest> {
-        let reply = self.put_manifest(repository, reference, media_type, bytes).await?.expect(201)?;
-        let digest = Digest::parse(reply.header("docker-content-digest")?).context("the manifest's digest")?;
-        ensure!(digest == Digest::of(digest.algorithm(), bytes), "the registry computed another digest");
+    pub async fn push_manifest(
+        &self,
+        repository: &str,
+        reference: &str,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<Digest> {
+        let reply = self
+            .put_manifest(repository, reference, media_type, bytes)
+            .await?
+            .expect(201)?;
+        let digest =
+            Digest::parse(reply.header("docker-content-digest")?).context("the manifest's digest")?;
+        ensure!(
+            digest == Digest::of(digest.algorithm(), bytes),
+            "the registry computed another digest"
+        );
         Ok(digest)
     }
 
@@ -199,14 +255,22 @@ impl Session {
         for blob in &image.blobs {
             self.push_blob(repository, blob).await?;
         }
-        self.push_manifest(repository, reference, media::MANIFEST, &image.manifest).await
+        self.push_manifest(repository, reference, media::MANIFEST, &image.manifest)
+            .await
     }
 
     /// Pulls a manifest and everything under it, checks every digest, and gives the manifest's digest.
     pub async fn pull_everything(&self, repository: &str, reference: &str) -> Result<Digest> {
-        let reply = self.get(&format!("/v2/{repository}/manifests/{reference}")).await?.expect(200)?;
-        let digest = Digest::parse(reply.header("docker-content-digest")?).context("the manifest's digest")?;
-        ensure!(digest == Digest::of(digest.algorithm(), &reply.body), "{repository}:{reference} has other bytes");
+        let reply = self
+            .get(&format!("/v2/{repository}/manifests/{reference}"))
+            .await?
+            .expect(200)?;
+        let digest =
+            Digest::parse(reply.header("docker-content-digest")?).context("the manifest's digest")?;
+        ensure!(
+            digest == Digest::of(digest.algorithm(), &reply.body),
+            "{repository}:{reference} has other bytes"
+        );
         let manifest = reply.json()?;
         for child in manifest["manifests"].as_array().into_iter().flatten() {
             let child = child["digest"].as_str().context("a child without a digest")?;
@@ -215,8 +279,14 @@ impl Session {
         let layers = manifest["layers"].as_array().into_iter().flatten();
         for blob in layers.chain(manifest.get("config")) {
             let wanted = Digest::parse(blob["digest"].as_str().context("a blob without a digest")?)?;
-            let reply = self.get(&format!("/v2/{repository}/blobs/{wanted}")).await?.expect(200)?;
-            ensure!(wanted == Digest::of(wanted.algorithm(), &reply.body), "{repository}@{wanted} has other bytes");
+            let reply = self
+                .get(&format!("/v2/{repository}/blobs/{wanted}"))
+                .await?
+                .expect(200)?;
+            ensure!(
+                wanted == Digest::of(wanted.algorithm(), &reply.body),
+                "{repository}@{wanted} has other bytes"
+            );
         }
         Ok(digest)
     }
@@ -257,9 +327,21 @@ impl Request {
     /// Sends the request and reads the whole answer.
     pub async fn send(self) -> Result<Reply> {
         let response = self.0.send().await.context("send the request")?;
-        let (status, headers, url) = (response.status(), response.headers().clone(), response.url().to_string());
-        let body = response.bytes().await.with_context(|| format!("read the answer of {url}"))?;
-        Ok(Reply { status, headers, body, url })
+        let (status, headers, url) = (
+            response.status(),
+            response.headers().clone(),
+            response.url().to_string(),
+        );
+        let body = response
+            .bytes()
+            .await
+            .with_context(|| format!("read the answer of {url}"))?;
+        Ok(Reply {
+            status,
+            headers,
+            body,
+            url,
+        })
     }
 }
 
@@ -282,7 +364,12 @@ impl Reply {
             return Ok(self);
         }
         let body = String::from_utf8_lossy(&self.body[..self.body.len().min(2_000)]);
-        bail!("{}: {} instead of {status}: {body}\n{:?}", self.url, self.status, self.headers)
+        bail!(
+            "{}: {} instead of {status}: {body}\n{:?}",
+            self.url,
+            self.status,
+            self.headers
+        )
     }
 
     /// Requires the status and the first error's code.
@@ -295,8 +382,13 @@ impl Reply {
 
     /// A header that must be there.
     pub fn header(&self, name: &str) -> Result<&str> {
-        let value = self.headers.get(name).with_context(|| format!("{}: no header {name}", self.url))?;
-        value.to_str().with_context(|| format!("{}: header {name} is not text", self.url))
+        let value = self
+            .headers
+            .get(name)
+            .with_context(|| format!("{}: no header {name}", self.url))?;
+        value
+            .to_str()
+            .with_context(|| format!("{}: header {name} is not text", self.url))
     }
 
     /// A header that may be missing.
@@ -325,7 +417,9 @@ impl Reply {
     pub fn error_code(&self) -> Result<String> {
         let body = self.json()?;
         let code = body["errors"][0]["code"].as_str();
-        Ok(code.with_context(|| format!("{}: no error code in {body}", self.url))?.to_owned())
+        Ok(code
+            .with_context(|| format!("{}: no error code in {body}", self.url))?
+            .to_owned())
     }
 
     /// What tells two answers apart for a caller, apart from what names the request itself.
@@ -344,11 +438,15 @@ pub fn with_query(location: &str, name: &str, value: &str) -> String {
 /// The parameters of a `WWW-Authenticate: Bearer` challenge.
 pub fn challenge(reply: &Reply) -> Result<std::collections::BTreeMap<String, String>> {
     let header = reply.header("www-authenticate")?;
-    let parameters = header.strip_prefix("Bearer ").with_context(|| format!("not a Bearer challenge: {header}"))?;
+    let parameters = header
+        .strip_prefix("Bearer ")
+        .with_context(|| format!("not a Bearer challenge: {header}"))?;
     parameters
         .split("\",")
         .map(|parameter| {
-            let (name, value) = parameter.split_once("=\"").with_context(|| format!("not quoted: {parameter}"))?;
+            let (name, value) = parameter
+                .split_once("=\"")
+                .with_context(|| format!("not quoted: {parameter}"))?;
             Ok((name.trim().to_owned(), value.trim_end_matches('"').to_owned()))
         })
         .collect()

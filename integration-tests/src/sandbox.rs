@@ -13,11 +13,12 @@ use tempfile::TempDir;
 use crate::process::{Process, run};
 use crate::programs;
 
-/// A push of a 1 GiB layer by the slowest client, compression included, on a loaded two-core machine.
-const COMMAND_LIMIT: Duration = Duration::from_mins(8);
+/// A push of a large layer by the slowest client, compression included, on a loaded two-core machine.
+const COMMAND_LIMIT: Duration = Duration::from_mins(10);
 
 /// Mounts pairs of (ours, target) up to `--`, then becomes the rest of the arguments.
-const ENTER: &str = r#"while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 125; shift 2; done; shift; exec "$@""#;
+const ENTER: &str =
+    r#"while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 125; shift 2; done; shift; exec "$@""#;
 
 /// How clients reach the registry.
 #[derive(Clone, Debug)]
@@ -39,13 +40,17 @@ pub struct Sandbox {
     directory: TempDir,
     registry: String,
     transport: Transport,
+    more_environment: Vec<(String, String)>,
     dockerd: Option<Process>,
 }
 
 impl Sandbox {
     /// A sandbox whose clients talk to `registry` (`host:port`).
     pub fn new(registry: &str, transport: Transport) -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("rs-").tempdir().context("a temporary directory")?;
+        let directory = tempfile::Builder::new()
+            .prefix("rs-")
+            .tempdir()
+            .context("a temporary directory")?;
         let root = directory.path();
         let certificates = root.join("etc-docker/certs.d").join(registry);
         for path in ["home", "run", "tmp", "containers", "work"] {
@@ -61,7 +66,20 @@ impl Sandbox {
         }
         std::fs::write(root.join("hosts"), hosts)?;
         std::fs::write(root.join("daemon.json"), "{}")?;
-        Ok(Self { directory, registry: registry.to_owned(), transport, dockerd: None })
+        Ok(Self {
+            directory,
+            registry: registry.to_owned(),
+            transport,
+            more_environment: Vec::new(),
+            dockerd: None,
+        })
+    }
+
+    /// Sets further variables, or others than the sandbox would.
+    #[must_use]
+    pub fn with_environment(mut self, pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.more_environment.extend(pairs);
+        self
     }
 
     /// `host:port` of the registry.
@@ -81,7 +99,10 @@ impl Sandbox {
 
     /// The directory with the authority's certificate that podman, buildah and skopeo take.
     pub fn certificates(&self) -> PathBuf {
-        self.directory.path().join("etc-docker/certs.d").join(&self.registry)
+        self.directory
+            .path()
+            .join("etc-docker/certs.d")
+            .join(&self.registry)
     }
 
     /// Starts a docker daemon of the sandbox's own.
@@ -122,7 +143,14 @@ impl Sandbox {
     pub async fn run_with(&self, program: &str, arguments: &[&str], input: Option<&str>) -> Result<String> {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let (enter, arguments) = self.enter(program, &arguments)?;
-        run(&enter, arguments, &self.environment(), input.map(str::as_bytes), COMMAND_LIMIT).await
+        run(
+            &enter,
+            arguments,
+            &self.environment(),
+            input.map(str::as_bytes),
+            COMMAND_LIMIT,
+        )
+        .await
     }
 
     /// Runs one line of shell in the sandbox, as a user would paste it.
@@ -155,6 +183,7 @@ impl Sandbox {
         if let Transport::Tls { ca, .. } = &self.transport {
             environment.push(("SSL_CERT_FILE".into(), ca.display().to_string()));
         }
+        environment.extend_from_slice(&self.more_environment);
         environment
     }
 
@@ -165,9 +194,23 @@ impl Sandbox {
     /// The program and arguments that run `program` inside the sandbox's mounts.
     fn enter(&self, program: &str, arguments: &[String]) -> Result<(PathBuf, Vec<String>)> {
         let root = self.directory.path();
-        let mut enter: Vec<String> =
-            ["--mount", "--propagation", "private", "--", "/bin/sh", "-c", ENTER, "sh"].map(Into::into).into();
-        for (ours, target) in [("hosts", "/etc/hosts"), ("etc-docker", "/etc/docker"), ("containers", "/var/lib/containers")] {
+        let mut enter: Vec<String> = [
+            "--mount",
+            "--propagation",
+            "private",
+            "--",
+            "/bin/sh",
+            "-c",
+            ENTER,
+            "sh",
+        ]
+        .map(Into::into)
+        .into();
+        for (ours, target) in [
+            ("hosts", "/etc/hosts"),
+            ("etc-docker", "/etc/docker"),
+            ("containers", "/var/lib/containers"),
+        ] {
             if ours != "hosts" {
                 std::fs::create_dir_all(target).with_context(|| format!("make the mount point {target}"))?;
             }
@@ -180,6 +223,10 @@ impl Sandbox {
 }
 
 fn path_of(program: &str) -> Result<String> {
-    let path = if Path::new(program).is_absolute() { program.into() } else { programs::theirs(program)? };
+    let path = if Path::new(program).is_absolute() {
+        program.into()
+    } else {
+        programs::theirs(program)?
+    };
     Ok(path.display().to_string())
 }

@@ -134,3 +134,24 @@ fn a_token_of_an_earlier_dev_process_is_replaced() {
     assert_code(&output, 0);
     assert!(stdout(&output).contains("access-1"));
 }
+
+#[test]
+fn a_registry_without_login_is_not_shown_the_environments_token() {
+    let machine = Machine::new();
+    let registry = Registry::start();
+    let mut command = machine.command(&["auth", "token", &registry.host()]);
+    let output = command
+        .env("ROADSTEAD_IDENTITY_TOKEN", crate::support::TRUSTED_TOKEN)
+        .output()
+        .unwrap();
+    assert_code(&output, 3);
+
+    machine.seed_token(&registry.host(), "expired", -1, &given_once());
+    let mut command = machine.command(&["auth", "token", &registry.host()]);
+    let output = command
+        .env("ROADSTEAD_IDENTITY_TOKEN", crate::support::TRUSTED_TOKEN)
+        .output()
+        .unwrap();
+    assert_code(&output, 0);
+    assert_eq!(stdout(&output), "access-1\n");
+}

@@ -30,22 +30,36 @@ pub(super) async fn get(
     digest: Digest,
 ) -> Result<Response, Failure> {
     let is_head = call.method == Method::HEAD;
-    let expiry = if is_head { Expiry::PushGrant } else { Expiry::Refused };
+    let expiry = if is_head {
+        Expiry::PushGrant
+    } else {
+        Expiry::Refused
+    };
     let request = ResolveBlobRequest {
         repository: name.to_string(),
         digest: digest.to_string(),
         access: Some(caller.read(&name, expiry)?),
     };
     let answer = app.services.read.clone().resolve_blob(request).await;
-    let blob = answer.map_err(|status| caller.explain_read(&name, status))?.into_inner();
+    let blob = answer
+        .map_err(|status| caller.explain_read(&name, status))?
+        .into_inner();
 
     if conditional::has_current(&call.headers, digest.as_str()) {
         let mut response = respond::empty(StatusCode::NOT_MODIFIED);
         respond::identify(&mut response, digest.as_str());
         return Ok(response);
     }
-    let source = BlobSource { client: app.services.blob_read.clone(), locator: blob.locator, size: blob.size };
-    let selection = if is_head { Selection::Whole } else { selection(app, call, &digest, blob.size) };
+    let source = BlobSource {
+        client: app.services.blob_read.clone(),
+        locator: blob.locator,
+        size: blob.size,
+    };
+    let selection = if is_head {
+        Selection::Whole
+    } else {
+        selection(app, call, &digest, blob.size)
+    };
     let starts_at_the_start = match &selection {
         Selection::Whole => true,
         Selection::One(range) => range.first == 0,
@@ -61,12 +75,24 @@ pub(super) async fn get(
         Selection::TooMany => return Err(too_many_ranges(app.config.max_ranges)),
     };
     respond::identify(&mut response, digest.as_str());
-    set(&mut response, header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    set(
+        &mut response,
+        header::ACCEPT_RANGES,
+        HeaderValue::from_static("bytes"),
+    );
     // One pull is one event, however many ranges a client cuts it into.
     if !is_head && starts_at_the_start {
         app.pull_events.publish(|| {
             let digest = digest.to_string();
-            PullEvent::new(&app.clock, call, caller.principal(), name, blob.repository_id, digest, Pulled::Blob)
+            PullEvent::new(
+                &app.clock,
+                call,
+                caller.principal(),
+                name,
+                blob.repository_id,
+                digest,
+                Pulled::Blob,
+            )
         });
     }
     Ok(response)
@@ -108,7 +134,11 @@ async fn multiple(source: BlobSource, ranges: Vec<ByteRange>) -> Result<Response
 
 fn not_satisfiable(size: u64) -> Failure {
     let message = format!("the range is not within the {size} bytes of the blob");
-    let failure = Failure::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::RangeInvalid, message);
+    let failure = Failure::new(
+        StatusCode::RANGE_NOT_SATISFIABLE,
+        ErrorCode::RangeInvalid,
+        message,
+    );
     match HeaderValue::try_from(format!("bytes */{size}")) {
         Ok(value) => failure.header(header::CONTENT_RANGE, value),
         Err(_) => failure,

@@ -26,8 +26,10 @@ pub(super) async fn get(app: &App, call: &Call, caller: &Caller<'_>) -> Result<R
         Caller::Anonymous => return Err(token_needed()),
         Caller::Expired { .. } => return Err(expired()),
         Caller::Holder { token, claims } => {
-            let was_refused =
-                claims.denied.iter().any(|access| access.resource_type == "registry" && access.name == "catalog");
+            let was_refused = claims
+                .denied
+                .iter()
+                .any(|access| access.resource_type == "registry" && access.name == "catalog");
             if !claims.allows_catalog() && !was_refused {
                 let message = "the token is not for the catalog; get one that is at the realm";
                 return Err(Failure::unauthorized(Challenge::InsufficientScope, message));
@@ -38,23 +40,39 @@ pub(super) async fn get(app: &App, call: &Call, caller: &Caller<'_>) -> Result<R
     let query = call.query();
     let asked = query.page_size()?;
     let page_size = asked.unwrap_or(app.config.page_size).min(app.config.page_size);
-    let readable = app.services.authorization.clone().list_readable_prefixes(ListReadablePrefixesRequest { token });
+    let mut authorization = app.services.authorization.clone();
+    let readable = authorization
+        .list_readable_prefixes(ListReadablePrefixesRequest { token })
+        .await?
+        .into_inner();
     let request = ListRepositoriesRequest {
-        readable_prefixes: readable.await?.into_inner().prefixes,
+        readable_prefixes: readable.prefixes,
         page_size: page_size.max(1),
         last: query.first("last").unwrap_or_default().into_owned(),
     };
-    let mut page = app.services.read.clone().list_repositories(request).await?.into_inner();
+    let mut page = app
+        .services
+        .read
+        .clone()
+        .list_repositories(request)
+        .await?
+        .into_inner();
     if page_size == 0 {
         page.repositories.clear();
         page.has_more = false;
     }
-    let body = serde_json::to_vec(&Catalog { repositories: &page.repositories })
-        .map_err(|error| Failure::internal(error.to_string()))?;
+    let body = serde_json::to_vec(&Catalog {
+        repositories: &page.repositories,
+    })
+    .map_err(|error| Failure::internal(error.to_string()))?;
     let mut response = respond::json(body);
     if let Some(last) = page.repositories.last().filter(|_| page.has_more) {
         let pairs = [("last", last.as_str()), ("n", &page_size.to_string())];
-        set(&mut response, header::LINK, respond::next_link("/v2/_catalog", &pairs));
+        set(
+            &mut response,
+            header::LINK,
+            respond::next_link("/v2/_catalog", &pairs),
+        );
     }
     Ok(response)
 }

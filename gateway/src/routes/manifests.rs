@@ -15,7 +15,7 @@ use crate::{
     call::Call,
     conditional,
     error::{ErrorCode, Failure},
-    pull_events::{Pulled, PullEvent},
+    pull_events::{PullEvent, Pulled},
     respond::{self, CONTENT_DIGEST, set, set_text},
 };
 
@@ -29,7 +29,11 @@ pub(super) async fn get(
     reference: Reference,
 ) -> Result<Response, Failure> {
     let is_head = call.method == Method::HEAD;
-    let expiry = if is_head { Expiry::PushGrant } else { Expiry::Refused };
+    let expiry = if is_head {
+        Expiry::PushGrant
+    } else {
+        Expiry::Refused
+    };
     let access = caller.read(&name, expiry)?;
     let is_conditional = call.headers.contains_key(header::IF_NONE_MATCH);
     let ask = async |reference: &str, include_content| -> Result<GetManifestResponse, Failure> {
@@ -40,7 +44,9 @@ pub(super) async fn get(
             include_content,
         };
         let answer = app.services.read.clone().get_manifest(request).await;
-        Ok(answer.map_err(|status| caller.explain_read(&name, status))?.into_inner())
+        Ok(answer
+            .map_err(|status| caller.explain_read(&name, status))?
+            .into_inner())
     };
 
     let mut found = ask(reference.as_str(), !is_head && !is_conditional).await?;
@@ -53,15 +59,34 @@ pub(super) async fn get(
         // By digest: the tag may have moved in between.
         found = ask(&found.digest, true).await?;
     }
-    let mut response = Response::new(if is_head { Body::empty() } else { Body::from(found.content) });
+    let mut response = Response::new(if is_head {
+        Body::empty()
+    } else {
+        Body::from(found.content)
+    });
     respond::identify(&mut response, &found.digest);
     set_text(&mut response, header::CONTENT_TYPE, &found.media_type);
-    set(&mut response, header::CONTENT_LENGTH, HeaderValue::from(found.size));
+    set(
+        &mut response,
+        header::CONTENT_LENGTH,
+        HeaderValue::from(found.size),
+    );
     if !is_head {
         let tag = reference.tag().cloned();
-        let pulled = Pulled::Manifest { tag, media_type: found.media_type };
+        let pulled = Pulled::Manifest {
+            tag,
+            media_type: found.media_type,
+        };
         app.pull_events.publish(|| {
-            PullEvent::new(&app.clock, call, caller.principal(), name, found.repository_id, found.digest, pulled)
+            PullEvent::new(
+                &app.clock,
+                call,
+                caller.principal(),
+                name,
+                found.repository_id,
+                found.digest,
+                pulled,
+            )
         });
     }
     Ok(response)
@@ -76,17 +101,33 @@ pub(super) async fn put(
     body: &mut RequestBody,
 ) -> Result<Response, Failure> {
     let token = caller.write(name, PUSH, Expiry::PushGrant)?;
-    let tags: Vec<String> = call.query().all("tag").map(std::borrow::Cow::into_owned).collect();
+    let tags: Vec<String> = call
+        .query()
+        .all("tag")
+        .map(std::borrow::Cow::into_owned)
+        .collect();
     if !tags.is_empty() && reference.tag().is_some() {
         let message = "?tag= is for a push by digest; this one names a tag in its path";
         return Err(Failure::bad_request(ErrorCode::Unsupported, message));
     }
     if tags.len() > app.config.max_tags_per_push {
-        let message = format!("at most {} tags may be set at once; push the rest again", app.config.max_tags_per_push);
-        return Err(Failure::new(StatusCode::URI_TOO_LONG, ErrorCode::SizeInvalid, message));
+        let message = format!(
+            "at most {} tags may be set at once; push the rest again",
+            app.config.max_tags_per_push
+        );
+        return Err(Failure::new(
+            StatusCode::URI_TOO_LONG,
+            ErrorCode::SizeInvalid,
+            message,
+        ));
     }
     let content_type = call.header(&header::CONTENT_TYPE).unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_owned();
+    let media_type = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_owned();
     let limit = app.config.manifest_size_limit;
     let content = body.collect(limit).await.map_err(|error| match error {
         BodyError::TooLarge => {
@@ -104,17 +145,33 @@ pub(super) async fn put(
         media_type,
         content,
     };
-    let stored = app.services.write.clone().put_manifest(request).await?.into_inner();
+    let stored = app
+        .services
+        .write
+        .clone()
+        .put_manifest(request)
+        .await?
+        .into_inner();
 
     let mut response = respond::empty(StatusCode::CREATED);
-    set_text(&mut response, header::LOCATION, &format!("/v2/{name}/manifests/{}", stored.digest));
+    set_text(
+        &mut response,
+        header::LOCATION,
+        &format!("/v2/{name}/manifests/{}", stored.digest),
+    );
     set_text(&mut response, CONTENT_DIGEST, &stored.digest);
     if !stored.subject.is_empty() {
-        set_text(&mut response, HeaderName::from_static("oci-subject"), &stored.subject);
+        set_text(
+            &mut response,
+            HeaderName::from_static("oci-subject"),
+            &stored.subject,
+        );
     }
     for tag in &stored.tags {
         if let Ok(tag) = HeaderValue::from_str(tag) {
-            response.headers_mut().append(HeaderName::from_static("oci-tag"), tag);
+            response
+                .headers_mut()
+                .append(HeaderName::from_static("oci-tag"), tag);
         }
     }
     Ok(response)
@@ -135,12 +192,26 @@ pub(super) async fn delete(
     match reference {
         Reference::Tag(tag) => {
             let tag = tag.to_string();
-            write.delete_tag(DeleteTagRequest { registry_token, context, repository, tag }).await?;
+            write
+                .delete_tag(DeleteTagRequest {
+                    registry_token,
+                    context,
+                    repository,
+                    tag,
+                })
+                .await?;
         }
         Reference::Digest(digest) => {
             set_text(&mut response, CONTENT_DIGEST, digest.as_str());
             let digest = digest.to_string();
-            write.delete_manifest(DeleteManifestRequest { registry_token, context, repository, digest }).await?;
+            write
+                .delete_manifest(DeleteManifestRequest {
+                    registry_token,
+                    context,
+                    repository,
+                    digest,
+                })
+                .await?;
         }
     }
     Ok(response)

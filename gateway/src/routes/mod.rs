@@ -44,11 +44,14 @@ impl Need {
             Target::Catalog => return Self::Catalog,
             // Cancelling one's own upload is part of pushing, and so is asking how far it is.
             Target::Uploads(name) | Target::Upload(name, _) => (name, "pull,push"),
-            Target::Manifest(name, _) | Target::Blob(name, _) if *method == Method::DELETE => (name, "delete"),
-            Target::Manifest(name, _) if *method == Method::PUT => (name, "pull,push"),
-            Target::Manifest(name, _) | Target::Blob(name, _) | Target::Tags(name) | Target::Referrers(name, _) => {
-                (name, "pull")
+            Target::Manifest(name, _) | Target::Blob(name, _) if *method == Method::DELETE => {
+                (name, "delete")
             }
+            Target::Manifest(name, _) if *method == Method::PUT => (name, "pull,push"),
+            Target::Manifest(name, _)
+            | Target::Blob(name, _)
+            | Target::Tags(name)
+            | Target::Referrers(name, _) => (name, "pull"),
         };
         Self::Repository(name.clone(), actions)
     }
@@ -80,7 +83,10 @@ pub(crate) async fn serve_v2(app: &Arc<App>, call: Arc<Call>, path: &V2Path<'_>,
         HeaderName::from_static("docker-distribution-api-version"),
         HeaderValue::from_static("registry/2.0"),
     );
-    if let Some(namespace) = call.query().filled("ns").filter(|namespace| is_namespace(namespace))
+    if let Some(namespace) = call
+        .query()
+        .filled("ns")
+        .filter(|namespace| is_namespace(namespace))
         && let Ok(namespace) = HeaderValue::from_str(&namespace)
     {
         set(&mut response, HeaderName::from_static("oci-namespace"), namespace);
@@ -103,7 +109,10 @@ async fn dispatch(
             manifests::get(app, call, &caller()?, name, reference).await
         }
         (Target::Manifest(name, reference), &Method::PUT) => {
-            reading(body, async |body| manifests::put(app, call, &caller()?, &name, &reference, body).await).await
+            reading(body, async |body| {
+                manifests::put(app, call, &caller()?, &name, &reference, body).await
+            })
+            .await
         }
         (Target::Manifest(name, reference), &Method::DELETE) => {
             manifests::delete(app, call, &caller()?, &name, &reference).await
@@ -111,12 +120,16 @@ async fn dispatch(
         (Target::Blob(name, digest), &Method::GET | &Method::HEAD) => {
             blobs::get(app, call, &caller()?, name, digest).await
         }
-        (Target::Blob(name, digest), &Method::DELETE) => blobs::delete(app, call, &caller()?, &name, &digest).await,
+        (Target::Blob(name, digest), &Method::DELETE) => {
+            blobs::delete(app, call, &caller()?, &name, &digest).await
+        }
         (Target::Uploads(name), &Method::POST) => uploads::post(app, call, name, body).await,
         (Target::Upload(name, id), &Method::GET) => uploads::status(app, &caller()?, &name, id).await,
         (Target::Upload(name, id), &Method::PATCH) => uploads::patch(app, call, name, id, body).await,
         (Target::Upload(name, id), &Method::PUT) => uploads::put(app, call, name, id, body).await,
-        (Target::Upload(name, id), &Method::DELETE) => uploads::cancel(app, call, &caller()?, &name, id).await,
+        (Target::Upload(name, id), &Method::DELETE) => {
+            uploads::cancel(app, call, &caller()?, &name, id).await
+        }
         (Target::Tags(name), &Method::GET | &Method::HEAD) => tags::list(app, call, &caller()?, &name).await,
         (Target::Referrers(name, digest), &Method::GET | &Method::HEAD) => {
             referrers::list(app, call, &caller()?, &name, &digest).await
@@ -139,12 +152,18 @@ async fn reading<T>(
 
 /// What is used to name another registry: `host[:port]`, with a path perhaps.
 fn is_namespace(text: &str) -> bool {
-    text.len() <= 255 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:_/[]".contains(&byte))
+    text.len() <= 255
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-:_/[]".contains(&byte))
 }
 
 /// The refusal of an anonymous caller where a token is always needed.
 fn token_needed() -> Failure {
-    Failure::unauthorized(crate::error::Challenge::Missing, "a token is needed; log in, or get one at the realm")
+    Failure::unauthorized(
+        crate::error::Challenge::Missing,
+        "a token is needed; log in, or get one at the realm",
+    )
 }
 
 /// Text for `Action`s that only some routes need.

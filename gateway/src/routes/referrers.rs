@@ -16,7 +16,8 @@ use crate::{
 
 /// Clients compare the type as a whole.
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.oci.image.index.v1+json");
-const HEAD: &[u8] = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":["#;
+const HEAD: &[u8] =
+    br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":["#;
 const TAIL: &[u8] = b"]}";
 /// Some clients do not follow `Link` and read at most 4 MiB, so a page is as large as that allows. Commas and the frame
 /// take the rest: no descriptor is shorter than 100 bytes.
@@ -51,7 +52,11 @@ pub(super) async fn list(
         .map_err(|status| caller.explain_read(name, status))?
         .into_inner();
 
-    let length: usize = page.descriptors.iter().map(|descriptor| descriptor.len() + 1).sum();
+    let length: usize = page
+        .descriptors
+        .iter()
+        .map(|descriptor| descriptor.len() + 1)
+        .sum();
     let mut body = BytesMut::with_capacity(HEAD.len() + length + TAIL.len());
     body.extend_from_slice(HEAD);
     for (index, descriptor) in page.descriptors.iter().enumerate() {
@@ -64,10 +69,18 @@ pub(super) async fn list(
 
     let mut response = Response::new(Body::from(body.freeze()));
     set(&mut response, header::CONTENT_TYPE, CONTENT_TYPE);
-    set(&mut response, header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    set(
+        &mut response,
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-cache"),
+    );
     if artifact_type.is_some() {
         let applied = HeaderValue::from_static("artifactType");
-        set(&mut response, HeaderName::from_static("oci-filters-applied"), applied);
+        set(
+            &mut response,
+            HeaderName::from_static("oci-filters-applied"),
+            applied,
+        );
     }
     if !page.next_page_token.is_empty() {
         let size = asked.map(|size| size.to_string());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use roadstead_integration_tests::cluster::{Home, STOP_LIMIT};
+use roadstead_integration_tests::cluster::{Home, STOP_LIMIT, copy_tree};
 use roadstead_integration_tests::image::{Image, noise};
 use roadstead_integration_tests::process::Process;
 use roadstead_integration_tests::{Cluster, Mode, in_both_modes, ports};
@@ -14,6 +14,7 @@ in_both_modes!(
     stopping_does_not_wait_for_idle_clients,
     unknown_settings_are_refused_with_the_nearest_name,
     development_mode_wants_a_loopback_listener,
+    data_of_a_newer_release_is_refused_with_the_version_it_needs,
 );
 
 const REPOSITORY: &str = "lifecycle/one";
@@ -21,7 +22,9 @@ const REPOSITORY: &str = "lifecycle/one";
 async fn a_restart_keeps_everything(mode: Mode) -> Result<()> {
     let cluster = Cluster::start(mode).await?;
     let session = cluster.developer().await?.session_for(&[REPOSITORY]).await?;
-    let digest = session.push_image(REPOSITORY, "latest", &Image::small("kept")?).await?;
+    let digest = session
+        .push_image(REPOSITORY, "latest", &Image::small("kept")?)
+        .await?;
     let cluster = cluster.restart().await?;
     // The same token: keys are kept as well.
     assert_eq!(session.pull_everything(REPOSITORY, "latest").await?, digest);
@@ -34,7 +37,9 @@ async fn a_power_cut_keeps_what_was_acknowledged(mode: Mode) -> Result<()> {
     let setup = Cluster::setup(mode);
     let cluster = setup.clone().start().await?;
     let session = cluster.developer().await?.session_for(&[REPOSITORY]).await?;
-    let digest = session.push_image(REPOSITORY, "latest", &Image::small("cut")?).await?;
+    let digest = session
+        .push_image(REPOSITORY, "latest", &Image::small("cut")?)
+        .await?;
     let port = cluster.port();
     let cluster = setup.start_in(cluster.kill(), port).await?;
     assert_eq!(session.pull_everything(REPOSITORY, "latest").await?, digest);
@@ -65,7 +70,9 @@ async fn refused_start(setup: roadstead_integration_tests::Setup, address: Optio
     let home = Home::new()?;
     let mut command = setup.command(&home, ports::free()?)?;
     if let Some(address) = address {
-        command.env("ROADSTEAD__GATEWAY__LISTEN", address).args(["--listen", address]);
+        command
+            .env("ROADSTEAD__GATEWAY__LISTEN", address)
+            .args(["--listen", address]);
     }
     let process = Process::start("refused", command, &home.logs())?;
     let (status, stdout, stderr) = process.wait(Duration::from_secs(30)).await?;
@@ -74,8 +81,15 @@ async fn refused_start(setup: roadstead_integration_tests::Setup, address: Optio
 }
 
 async fn unknown_settings_are_refused_with_the_nearest_name(mode: Mode) -> Result<()> {
-    let said = refused_start(Cluster::setup(mode).with("metadata.manifest_validatoin", "\"strict\""), None).await?;
-    assert!(said.contains("manifest_validatoin") && said.contains("manifest_validation"), "{said}");
+    let said = refused_start(
+        Cluster::setup(mode).with("metadata.manifest_validatoin", "\"strict\""),
+        None,
+    )
+    .await?;
+    assert!(
+        said.contains("manifest_validatoin") && said.contains("manifest_validation"),
+        "{said}"
+    );
     Ok(())
 }
 
@@ -83,6 +97,26 @@ async fn development_mode_wants_a_loopback_listener(mode: Mode) -> Result<()> {
     let setup = Cluster::setup(mode).with("gateway.public_url", "\"https://registry.test\"");
     let said = refused_start(setup, Some(&format!("0.0.0.0:{}", ports::free()?))).await?;
     assert!(said.contains("loopback"), "{said}");
+    Ok(())
+}
+
+async fn data_of_a_newer_release_is_refused_with_the_version_it_needs(mode: Mode) -> Result<()> {
+    let setup = Cluster::setup(mode);
+    let home = setup.clone().start().await?.stop().await?;
+    for database in ["metadata/metadata.db", "events/events.db"] {
+        let copy = Home::new()?;
+        copy_tree(&home.data(), &copy.data())?;
+        rusqlite::Connection::open(copy.data().join(database))?.execute(
+            "INSERT INTO schema_migrations (version, name, min_compatible, release, applied_at)
+             VALUES (99, 'future', 99, '98.7.6', 0)",
+            [],
+        )?;
+        let process = Process::start("newer", setup.command(&copy, ports::free()?)?, &copy.logs())?;
+        let (status, stdout, stderr) = process.wait(Duration::from_secs(30)).await?;
+        let said = stdout + &stderr;
+        assert!(!status.success(), "{database}: it started");
+        assert!(said.contains("98.7.6"), "{database}: {said}");
+    }
     Ok(())
 }
 

@@ -6,7 +6,11 @@ use anyhow::{Context as _, Result};
 use roadstead_integration_tests::image::{Image, artifact, descriptor, media};
 use roadstead_integration_tests::{Cluster, Mode, in_both_modes};
 
-in_both_modes!(referrers_are_listed_and_filtered, more_than_a_response_holds_comes_in_pages, an_unknown_subject_has_none,);
+in_both_modes!(
+    referrers_are_listed_and_filtered,
+    more_than_a_response_holds_comes_in_pages,
+    an_unknown_subject_has_none,
+);
 
 const REPOSITORY: &str = "referrers/one";
 /// The most that clients read.
@@ -21,21 +25,38 @@ async fn referrers_are_listed_and_filtered(mode: Mode) -> Result<()> {
     let mut pushed = Vec::new();
     for kind in ["application/vnd.test.sbom", "application/vnd.test.signature"] {
         let bytes = artifact(kind, Some(descriptor(media::MANIFEST, &image.manifest)), kind)?;
-        pushed.push(session.push_manifest(REPOSITORY, &sha(&bytes), media::MANIFEST, &bytes).await?.to_string());
+        pushed.push(
+            session
+                .push_manifest(REPOSITORY, &sha(&bytes), media::MANIFEST, &bytes)
+                .await?
+                .to_string(),
+        );
     }
     let path = format!("/v2/{REPOSITORY}/referrers/{subject}");
     let reply = session.get(&path).await?.expect(200)?;
     assert_eq!(reply.header("content-type")?, media::INDEX);
     let all = reply.json()?;
     assert_eq!(digests(&all), pushed.iter().cloned().collect());
-    assert_eq!(all["manifests"][0]["annotations"]["test.roadstead.note"], all["manifests"][0]["artifactType"]);
+    assert_eq!(
+        all["manifests"][0]["annotations"]["test.roadstead.note"],
+        all["manifests"][0]["artifactType"]
+    );
 
-    let reply = session.get(&format!("{path}?artifactType=application/vnd.test.sbom")).await?.expect(200)?;
+    let reply = session
+        .get(&format!("{path}?artifactType=application/vnd.test.sbom"))
+        .await?
+        .expect(200)?;
     assert_eq!(reply.header("oci-filters-applied")?, "artifactType");
     assert_eq!(digests(&reply.json()?), BTreeSet::from([pushed[0].clone()]));
 
-    session.delete(&format!("/v2/{REPOSITORY}/manifests/{}", pushed[0])).await?.expect(202)?;
-    assert_eq!(digests(&session.get(&path).await?.json()?), BTreeSet::from([pushed[1].clone()]));
+    session
+        .delete(&format!("/v2/{REPOSITORY}/manifests/{}", pushed[0]))
+        .await?
+        .expect(202)?;
+    assert_eq!(
+        digests(&session.get(&path).await?.json()?),
+        BTreeSet::from([pushed[1].clone()])
+    );
     cluster.stop().await.map(drop)
 }
 
@@ -49,7 +70,12 @@ async fn more_than_a_response_holds_comes_in_pages(mode: Mode) -> Result<()> {
     for number in 0..20 {
         let note = format!("{number}{}", "x".repeat(250_000));
         let bytes = artifact("application/vnd.test", Some(absent.clone()), &note)?;
-        pushed.insert(session.push_manifest(REPOSITORY, &sha(&bytes), media::MANIFEST, &bytes).await?.to_string());
+        pushed.insert(
+            session
+                .push_manifest(REPOSITORY, &sha(&bytes), media::MANIFEST, &bytes)
+                .await?
+                .to_string(),
+        );
     }
     let subject = absent["digest"].as_str().context("a digest")?;
     let (mut found, mut pages) = (BTreeSet::new(), 0);
@@ -71,12 +97,22 @@ async fn more_than_a_response_holds_comes_in_pages(mode: Mode) -> Result<()> {
 
 async fn an_unknown_subject_has_none(mode: Mode) -> Result<()> {
     let cluster = Cluster::start(mode).await?;
-    let session = cluster.developer().await?.session_for(&["referrers/never"]).await?;
+    let session = cluster
+        .developer()
+        .await?
+        .session_for(&["referrers/never"])
+        .await?;
     let zero = format!("sha256:{}", "0".repeat(64));
-    let reply = session.get(&format!("/v2/referrers/never/referrers/{zero}")).await?.expect(200)?;
+    let reply = session
+        .get(&format!("/v2/referrers/never/referrers/{zero}"))
+        .await?
+        .expect(200)?;
     assert_eq!(reply.header("content-type")?, media::INDEX);
     assert_eq!(reply.json()?["manifests"], serde_json::json!([]));
-    session.get("/v2/referrers/never/referrers/sha256:short").await?.expect(400)?;
+    session
+        .get("/v2/referrers/never/referrers/sha256:short")
+        .await?
+        .expect(400)?;
     cluster.stop().await.map(drop)
 }
 
@@ -86,5 +122,8 @@ fn sha(bytes: &[u8]) -> String {
 
 fn digests(index: &serde_json::Value) -> BTreeSet<String> {
     let manifests = index["manifests"].as_array().into_iter().flatten();
-    manifests.filter_map(|descriptor| descriptor["digest"].as_str()).map(ToOwned::to_owned).collect()
+    manifests
+        .filter_map(|descriptor| descriptor["digest"].as_str())
+        .map(ToOwned::to_owned)
+        .collect()
 }

@@ -38,7 +38,11 @@ pub struct Options {
 impl Options {
     /// Starts with `tree` at the real time, refusing a port that is taken.
     pub fn new(tree: ConfigTree) -> Self {
-        Self { tree, busy_port: BusyPort::Refuse, clock: Clock::system() }
+        Self {
+            tree,
+            busy_port: BusyPort::Refuse,
+            clock: Clock::system(),
+        }
     }
 }
 
@@ -87,7 +91,10 @@ pub struct Running {
 impl Running {
     /// Returns the line that tells whoever started the process where it serves.
     pub fn ready_line(&self) -> String {
-        format!("roadstead ready: {}", self.public_url.as_str().trim_end_matches('/'))
+        format!(
+            "roadstead ready: {}",
+            self.public_url.as_str().trim_end_matches('/')
+        )
     }
 
     /// Returns the token that stops the registry when cancelled, for use while another task [waits](Self::wait).

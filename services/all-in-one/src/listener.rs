@@ -35,7 +35,9 @@ pub(crate) async fn bind(tree: ConfigTree, busy_port: BusyPort) -> anyhow::Resul
     let judged = SocketAddr::new(listen.ip(), listen.port().max(1));
     crate::check(&tree.clone().with("gateway.listen", judged.to_string()))?;
     let listener = match TcpListener::bind(listen).await {
-        Err(error) if error.kind() == ErrorKind::AddrInUse && busy_port == BusyPort::TakeNext => next_free(listen).await?,
+        Err(error) if error.kind() == ErrorKind::AddrInUse && busy_port == BusyPort::TakeNext => {
+            next_free(listen).await?
+        }
         Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
             "{listen} is in use by another program: stop it, or choose another address with --listen (port 0 takes any)"
         ),

@@ -100,7 +100,12 @@ pub(crate) async fn wire(settings: Settings, listener: TcpListener, clock: Clock
     let admin = admin::bind(settings.runtime.admin_listen).await?;
     let admin_address = admin.local_addr()?;
     lifecycle.serve_admin(admin);
-    Ok(Running { address, public_url: public.url, admin: admin_address, lifecycle })
+    Ok(Running {
+        address,
+        public_url: public.url,
+        admin: admin_address,
+        lifecycle,
+    })
 }
 
 /// Takes a service's tasks into the process's life and leaves what the others reach it by.

@@ -13,8 +13,8 @@ use url::Url;
 
 use crate::domain::SubjectPattern;
 
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Whom to believe, what they may do, and how long tokens live.
 #[derive(Clone, Debug, Deserialize)]
@@ -103,7 +103,10 @@ impl Validate for Config {
                 problems.push(format!("issuers[{index}].{problem}"));
             }
             if !known.insert(issuer.issuer.as_str()) {
-                problems.push(format!("issuers[{index}].issuer: {} is configured twice", issuer.issuer));
+                problems.push(format!(
+                    "issuers[{index}].issuer: {} is configured twice",
+                    issuer.issuer
+                ));
             }
         }
         for (index, grant) in self.grants.iter().enumerate() {
@@ -113,7 +116,10 @@ impl Validate for Config {
             // The development issuer's own name is not known here; `build` has it.
             let dev = self.dev && grant.issuer.ends_with("/dev");
             if !dev && !known.contains(grant.issuer.as_str()) {
-                problems.push(format!("grants[{index}].issuer: {} is not among auth.issuers", grant.issuer));
+                problems.push(format!(
+                    "grants[{index}].issuer: {} is not among auth.issuers",
+                    grant.issuer
+                ));
             }
         }
     }
@@ -129,7 +135,11 @@ impl IssuerConfig {
         match url.scheme() {
             "https" => {}
             "http" if dev && is_loopback(&url) => {}
-            _ => return Err("issuer: must begin with https:// (http:// only on loopback, with auth.dev)".to_owned()),
+            _ => {
+                return Err(
+                    "issuer: must begin with https:// (http:// only on loopback, with auth.dev)".to_owned(),
+                );
+            }
         }
         if self.audience.is_empty() {
             return Err("audience: is required, or tokens for others would be good here".to_owned());
@@ -143,7 +153,9 @@ impl GrantConfig {
         match (&self.subject, &self.subject_pattern) {
             (Some(_), Some(_)) => return Err("subject_pattern: cannot stand beside subject".to_owned()),
             (None, None) if self.claims.is_empty() => {
-                return Err("subject: is required unless subject_pattern or claims say who is meant".to_owned());
+                return Err(
+                    "subject: is required unless subject_pattern or claims say who is meant".to_owned(),
+                );
             }
             (None, Some(pattern)) => {
                 SubjectPattern::parse(pattern).map_err(|error| format!("subject_pattern: {error}"))?;

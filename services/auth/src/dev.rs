@@ -28,7 +28,12 @@ pub(crate) struct DevIssuer {
 impl DevIssuer {
     pub(crate) fn new(public: &PublicAddress, clock: Clock) -> Result<Self, KeyError> {
         let (key, _) = SigningKey::generate()?;
-        Ok(Self { url: format!("{}/dev", public.origin()), audience: public.service.clone(), key, clock })
+        Ok(Self {
+            url: format!("{}/dev", public.origin()),
+            audience: public.service.clone(),
+            key,
+            clock,
+        })
     }
 
     pub(crate) fn url(&self) -> &str {

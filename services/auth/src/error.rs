@@ -47,11 +47,19 @@ impl From<Error> for Status {
             Error::TokenMissing => status(Code::Unauthenticated, ErrorReason::TokenMissing, text),
             Error::TokenInvalid(_) => status(Code::Unauthenticated, ErrorReason::TokenInvalid, text),
             Error::TokenExpired => status(Code::Unauthenticated, ErrorReason::TokenExpired, text),
-            Error::IssuerUntrusted(issuer) => {
-                status_with(Code::Unauthenticated, ErrorReason::IssuerUntrusted, text, [("issuer", issuer)])
-            }
+            Error::IssuerUntrusted(issuer) => status_with(
+                Code::Unauthenticated,
+                ErrorReason::IssuerUntrusted,
+                text,
+                [("issuer", issuer)],
+            ),
             Error::IssuerUnavailable { issuer, retry_after } => with_retry_after(
-                status_with(Code::Unavailable, ErrorReason::IssuerUnavailable, text, [("issuer", issuer)]),
+                status_with(
+                    Code::Unavailable,
+                    ErrorReason::IssuerUnavailable,
+                    text,
+                    [("issuer", issuer)],
+                ),
                 retry_after,
             ),
             Error::IdentityUnknown => status(Code::Unauthenticated, ErrorReason::IdentityUnknown, text),

@@ -6,7 +6,11 @@ use roadstead_auth::{Config, Deps};
 use roadstead_rpc::Peer;
 use roadstead_runtime::{Program, ServiceContext};
 
-const PROGRAM: Program = Program { peer: Peer::Auth, calls: &[], needs_public_address: true };
+const PROGRAM: Program = Program {
+    peer: Peer::Auth,
+    calls: &[],
+    needs_public_address: true,
+};
 
 fn main() -> ExitCode {
     roadstead_runtime::run(PROGRAM, async |config: Config, context: ServiceContext| {

@@ -19,7 +19,7 @@ use crate::{
 
 /// How long verifiers may go without asking for the keys again. A new key would be published two such lives before it
 /// signs, and an old one kept until the last token that it signed has expired.
-pub(crate) const KEYS_MAX_AGE: Duration = Duration::from_secs(300);
+pub(crate) const KEYS_MAX_AGE: Duration = Duration::from_mins(5);
 
 /// How long tokens of each kind live.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +47,7 @@ struct Kind {
     verifying: PinnedKeys,
 }
 
-/// A token and what its bearer is told about it.
-#[derive(Debug)]
+/// A token and what its bearer is told about it. It has no debug output, so that no log gets the token.
 pub(crate) struct Signed {
     pub(crate) token: String,
     pub(crate) issued_at: i64,
@@ -78,11 +77,20 @@ impl Tokens {
                 token_type: token_type.to_owned(),
                 jwks_json: serde_json::to_string(&key.jwk_set())?,
             };
-            Ok::<_, KeySetError>(Kind { issuer, verifying: PinnedKeys::from_key_set(&published)?, published })
+            Ok::<_, KeySetError>(Kind {
+                issuer,
+                verifying: PinnedKeys::from_key_set(&published)?,
+                published,
+            })
         };
         Ok(Self {
             access: kind(TokenKind::Access, origin.to_owned(), ACCESS_TYPE, &keys.access)?,
-            registry: kind(TokenKind::Registry, format!("{origin}/token"), REGISTRY_TYPE, &keys.registry)?,
+            registry: kind(
+                TokenKind::Registry,
+                format!("{origin}/token"),
+                REGISTRY_TYPE,
+                &keys.registry,
+            )?,
             service: public.service.clone(),
             keys,
             lives,
@@ -96,7 +104,7 @@ impl Tokens {
 
     pub(crate) fn sign_access(&self, act: Act) -> Result<Signed, Error> {
         let claims = self.claims(&self.access, self.lives.access, Some(act));
-        self.sign(&self.keys.access, ACCESS_TYPE, &claims, self.lives.access)
+        sign(&self.keys.access, ACCESS_TYPE, &claims, self.lives.access)
     }
 
     /// Signs a registry token, for `act` or for nobody. It may outlive the access token that it was got with, by
@@ -105,11 +113,15 @@ impl Tokens {
         let mut claims = self.claims(&self.registry, self.lives.registry, act);
         claims.access = Some(decision.granted.iter().map(Access::from).collect());
         claims.denied = Some(decision.denied.iter().map(Access::from).collect());
-        self.sign(&self.keys.registry, REGISTRY_TYPE, &claims, self.lives.registry)
+        sign(&self.keys.registry, REGISTRY_TYPE, &claims, self.lives.registry)
     }
 
     pub(crate) fn verify_access(&self, token: &str) -> Result<AccessClaims, Error> {
-        match self.access.verifying.verify::<AccessClaims>(token, self.clock.unix_seconds()) {
+        match self
+            .access
+            .verifying
+            .verify::<AccessClaims>(token, self.clock.unix_seconds())
+        {
             Some(Believed::Fresh(claims)) => Ok(claims),
             Some(Believed::Expired(_)) => Err(Error::TokenExpired),
             None => Err(Error::TokenInvalid("it is not an access token of this registry")),
@@ -118,12 +130,18 @@ impl Tokens {
 
     /// Verifies a token that may be of either kind.
     pub(crate) fn verify_any(&self, token: &str) -> Result<Bearer, Error> {
-        match self.registry.verifying.verify::<RegistryClaims>(token, self.clock.unix_seconds()) {
-            Some(Believed::Fresh(claims)) => {
-                Ok(Bearer { act: (!claims.principal.is_anonymous()).then_some(claims.act) })
-            }
+        match self
+            .registry
+            .verifying
+            .verify::<RegistryClaims>(token, self.clock.unix_seconds())
+        {
+            Some(Believed::Fresh(claims)) => Ok(Bearer {
+                act: (!claims.principal.is_anonymous()).then_some(claims.act),
+            }),
             Some(Believed::Expired(_)) => Err(Error::TokenExpired),
-            None => self.verify_access(token).map(|claims| Bearer { act: Some(claims.act) }),
+            None => self.verify_access(token).map(|claims| Bearer {
+                act: Some(claims.act),
+            }),
         }
     }
 
@@ -146,15 +164,13 @@ impl Tokens {
             act,
         }
     }
+}
 
-    fn sign(
-        &self,
-        key: &SigningKey,
-        token_type: &str,
-        claims: &WireClaims,
-        life: Duration,
-    ) -> Result<Signed, Error> {
-        let token = key.sign(token_type, claims)?;
-        Ok(Signed { token, issued_at: claims.iat, life })
-    }
+fn sign(key: &SigningKey, token_type: &str, claims: &WireClaims, life: Duration) -> Result<Signed, Error> {
+    let token = key.sign(token_type, claims)?;
+    Ok(Signed {
+        token,
+        issued_at: claims.iat,
+        life,
+    })
 }

@@ -62,7 +62,12 @@ impl Backend {
         }
     }
 
-    pub(crate) async fn read(&self, locator: Locator, offset: u64, length: u64) -> Result<ObjectChunks, Error> {
+    pub(crate) async fn read(
+        &self,
+        locator: Locator,
+        offset: u64,
+        length: u64,
+    ) -> Result<ObjectChunks, Error> {
         match self {
             Self::Fs(fs) => fs.read(locator, offset, length).await,
         }

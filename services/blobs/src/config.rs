@@ -85,3 +85,36 @@ impl Validate for Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid_and_every_problem_is_named() {
+        let problems = |config: Config| {
+            let mut problems = Vec::new();
+            config.validate(&mut problems);
+            problems
+        };
+        assert_eq!(problems(Config::default()), Vec::<String>::new());
+        let zero = Duration::ZERO;
+        let config = Config {
+            upload_memory: 5,
+            upload_window: 1,
+            max_blob_size: 0,
+            chunk_idle_timeout: zero,
+            ..Config::default()
+        };
+        let problems = problems(config);
+        for key in ["upload_window", "max_blob_size", "chunk_idle_timeout"] {
+            assert!(
+                problems
+                    .iter()
+                    .any(|problem| problem.starts_with(&format!("{key}: "))),
+                "{problems:?}"
+            );
+        }
+        assert_eq!(problems.len(), 3);
+    }
+}

@@ -36,8 +36,8 @@ use roadstead_runtime::BuiltService;
 use roadstead_types::Clock;
 use tokio_util::sync::CancellationToken;
 
-pub use crate::{config::Config, error::Error, fs::OpenError};
 use crate::{backend::Backend, fs::FsBackend, rpc::Rpc, seal::Seals};
+pub use crate::{config::Config, error::Error, fs::OpenError};
 
 /// What blobs is given by whoever wires it up.
 pub struct Deps {
@@ -56,13 +56,24 @@ pub struct Deps {
 /// # Errors
 ///
 /// [`OpenError::InUse`] when another process uses the directory.
-#[expect(clippy::unused_async, reason = "every service is built in the same way, and a remote store will be asked")]
+#[expect(
+    clippy::unused_async,
+    reason = "every service is built in the same way, and a remote store will be asked"
+)]
 pub async fn build(config: Config, deps: Deps) -> Result<BuiltService, OpenError> {
-    let Deps { clock, data_dir, seal_key, shutdown } = deps;
+    let Deps {
+        clock,
+        data_dir,
+        seal_key,
+        shutdown,
+    } = deps;
     let tasks = TaskSet::new(shutdown);
     let root = config.root.clone().unwrap_or_else(|| data_dir.join("blobs"));
     let fs = FsBackend::open(&root, &config, tasks.clone())?;
-    let rpc = Rpc { backend: Backend::Fs(fs), seals: Seals::new(seal_key, clock) };
+    let rpc = Rpc {
+        backend: Backend::Fs(fs),
+        seals: Seals::new(seal_key, clock),
+    };
     let readiness = Readiness::new();
     readiness.set_ready();
     let server = RpcServer::new(Peer::Blobs, allow_list())
@@ -82,7 +93,11 @@ pub async fn build(config: Config, deps: Deps) -> Result<BuiltService, OpenError
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES),
         );
-    Ok(BuiltService { server, tasks, readiness })
+    Ok(BuiltService {
+        server,
+        tasks,
+        readiness,
+    })
 }
 
 fn allow_list() -> AllowList {

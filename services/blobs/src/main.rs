@@ -6,7 +6,11 @@ use roadstead_blobs::{Config, Deps};
 use roadstead_rpc::Peer;
 use roadstead_runtime::{Program, ServiceContext};
 
-const PROGRAM: Program = Program { peer: Peer::Blobs, calls: &[], needs_public_address: false };
+const PROGRAM: Program = Program {
+    peer: Peer::Blobs,
+    calls: &[],
+    needs_public_address: false,
+};
 
 fn main() -> ExitCode {
     roadstead_runtime::run(PROGRAM, async |config: Config, context: ServiceContext| {

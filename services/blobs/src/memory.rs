@@ -11,11 +11,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::error::Error;
 
 /// What every stream gets before it may send.
-pub(crate) const FIRST_CREDIT: u64 = 256 * 1024;
+pub(crate) const FIRST_CREDIT: u64 = FIRST_UNITS as u64 * UNIT;
 
 /// The grain of accounting: semaphores count in 32 bits.
 const UNIT: u64 = 64 * 1024;
-const FIRST_UNITS: usize = (FIRST_CREDIT / UNIT) as usize;
+const FIRST_UNITS: u32 = 4;
 
 /// The budget of the process.
 #[derive(Debug, Clone)]
@@ -26,20 +26,29 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(total_bytes: u64, window_bytes: u64) -> Self {
-        let units = |bytes: u64| usize::try_from(bytes / UNIT).unwrap_or(usize::MAX).min(u32::MAX as usize);
+        let units = |bytes: u64| {
+            usize::try_from(bytes / UNIT)
+                .unwrap_or(usize::MAX)
+                .min(u32::MAX as usize)
+        };
         Self {
-            units: Arc::new(Semaphore::new(units(total_bytes).max(FIRST_UNITS))),
-            window_units: units(window_bytes).max(FIRST_UNITS),
+            units: Arc::new(Semaphore::new(units(total_bytes).max(FIRST_UNITS as usize))),
+            window_units: units(window_bytes).max(FIRST_UNITS as usize),
         }
     }
 
     /// Waits for the first credit of a stream.
     pub(crate) async fn open_window(&self) -> Result<Window, Error> {
         let held = Arc::clone(&self.units)
-            .acquire_many_owned(FIRST_UNITS as u32)
+            .acquire_many_owned(FIRST_UNITS)
             .await
             .map_err(|_| Error::Internal("the upload budget was closed"))?;
-        Ok(Window { budget: self.clone(), held, granted: 0, buffered: 0 })
+        Ok(Window {
+            budget: self.clone(),
+            held,
+            granted: 0,
+            buffered: 0,
+        })
     }
 
     #[cfg(test)]
@@ -67,8 +76,10 @@ impl Window {
 
     /// Takes note of a chunk.
     pub(crate) fn receive(&mut self, bytes: u64) -> Result<(), Error> {
-        self.granted =
-            self.granted.checked_sub(bytes).ok_or(Error::Argument("more bytes were sent than credit was granted"))?;
+        self.granted = self
+            .granted
+            .checked_sub(bytes)
+            .ok_or(Error::Argument("more bytes were sent than credit was granted"))?;
         self.buffered += bytes;
         Ok(())
     }
@@ -97,7 +108,7 @@ impl Window {
     fn adapt(&mut self) {
         let units = self.held.num_permits();
         if self.budget.units.available_permits() == 0 {
-            let surplus = units - FIRST_UNITS;
+            let surplus = units - FIRST_UNITS as usize;
             let returned = usize::try_from(self.free() / UNIT / 2).unwrap_or(0).min(surplus);
             drop(self.held.split(returned));
         } else if self.granted < self.capacity() / 2 {

@@ -26,9 +26,13 @@ impl ObjectKey {
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         const INVALID: Error = Error::Argument("not an object key");
         let mut segments = text.split('/');
-        let (Some("blobs"), Some(algorithm), Some(_), Some(name), None) =
-            (segments.next(), segments.next(), segments.next(), segments.next(), segments.next())
-        else {
+        let (Some("blobs"), Some(algorithm), Some(_), Some(name), None) = (
+            segments.next(),
+            segments.next(),
+            segments.next(),
+            segments.next(),
+            segments.next(),
+        ) else {
             return Err(INVALID);
         };
         let (hex, object_id) = name.split_once('.').ok_or(INVALID)?;
@@ -36,7 +40,11 @@ impl ObjectKey {
         let object_id = UploadId::parse(object_id).map_err(|_| INVALID)?;
         let key = Self { digest, object_id };
         // One spelling per object: UUIDs have several, and the shard must be the digest's.
-        if key.to_string() == text { Ok(key) } else { Err(INVALID) }
+        if key.to_string() == text {
+            Ok(key)
+        } else {
+            Err(INVALID)
+        }
     }
 
     pub(crate) fn digest(&self) -> &Digest {
@@ -45,7 +53,9 @@ impl ObjectKey {
 
     /// The directory of the object below the store's root.
     pub(crate) fn directory(&self) -> PathBuf {
-        ["blobs", self.digest.algorithm().as_str(), self.shard()].iter().collect()
+        ["blobs", self.digest.algorithm().as_str(), self.shard()]
+            .iter()
+            .collect()
     }
 
     pub(crate) fn file_name(&self) -> String {

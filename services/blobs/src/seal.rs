@@ -63,12 +63,18 @@ impl Seals {
     }
 
     pub(crate) fn open_locator(&self, sealed: &[u8]) -> Result<Locator, Error> {
-        let locator: proto::Locator = self.key.open(LOCATOR, sealed).map_err(|_| Error::LocatorInvalid)?;
+        let locator: proto::Locator = self
+            .key
+            .open(LOCATOR, sealed)
+            .map_err(|_| Error::LocatorInvalid)?;
         if locator.expires_at <= self.clock.unix_seconds() {
             return Err(Error::LocatorExpired);
         }
         let object_key = ObjectKey::parse(&locator.object_key).map_err(|_| Error::LocatorInvalid)?;
-        Ok(Locator { object_key, size: locator.size })
+        Ok(Locator {
+            object_key,
+            size: locator.size,
+        })
     }
 
     pub(crate) fn open_lease(&self, sealed: &[u8]) -> Result<Lease, Error> {
@@ -86,8 +92,10 @@ impl Seals {
         if sealed.is_empty() {
             return Ok(None);
         }
-        let state: SealedUploadState =
-            self.key.open(UPLOAD_STATE, sealed).map_err(|_| Error::UploadInvalid("the state is not valid"))?;
+        let state: SealedUploadState = self
+            .key
+            .open(UPLOAD_STATE, sealed)
+            .map_err(|_| Error::UploadInvalid("the state is not valid"))?;
         if state.upload_id != lease.upload_id.to_string() || state.algorithm != lease.algorithm.as_str() {
             return Err(Error::UploadInvalid("the state is of another session"));
         }
@@ -95,7 +103,10 @@ impl Seals {
         if state.epoch > lease.epoch {
             return Err(Error::Superseded);
         }
-        Ok(Some(UploadState { offset: state.offset, hash: state.hash }))
+        Ok(Some(UploadState {
+            offset: state.offset,
+            hash: state.hash,
+        }))
     }
 
     pub(crate) fn seal_state(&self, lease: &Lease, state: &UploadState) -> Bytes {

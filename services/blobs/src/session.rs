@@ -59,7 +59,11 @@ impl Sessions {
             () = superseded.cancelled() => return Err(Error::Superseded),
             guard = lock => guard,
         };
-        Ok(Claim { last_issued, superseded, _session: session })
+        Ok(Claim {
+            last_issued,
+            superseded,
+            _session: session,
+        })
     }
 
     fn session(&self, lease: &Lease) -> Arc<Session> {
@@ -102,8 +106,11 @@ impl Session {
 /// Drops the longer unused half of the idle sessions.
 fn forget_half(sessions: &mut HashMap<UploadId, Arc<Session>>) {
     let idle = |session: &Arc<Session>| Arc::strong_count(session) == 1;
-    let mut used: Vec<Instant> =
-        sessions.values().filter(|session| idle(session)).map(|session| session.control.lock().used).collect();
+    let mut used: Vec<Instant> = sessions
+        .values()
+        .filter(|session| idle(session))
+        .map(|session| session.control.lock().used)
+        .collect();
     if used.is_empty() {
         return;
     }
@@ -120,7 +127,11 @@ mod tests {
     use super::*;
 
     fn lease(upload_id: &UploadId, epoch: u64) -> Lease {
-        Lease { upload_id: *upload_id, epoch, algorithm: DigestAlgorithm::Sha256 }
+        Lease {
+            upload_id: *upload_id,
+            epoch,
+            algorithm: DigestAlgorithm::Sha256,
+        }
     }
 
     #[tokio::test]
@@ -134,7 +145,10 @@ mod tests {
         assert!(old.superseded.is_cancelled());
         drop(old);
         assert!(!new.await.unwrap().superseded.is_cancelled());
-        assert!(matches!(sessions.claim(&lease(&id, 1)).await, Err(Error::Superseded)));
+        assert!(matches!(
+            sessions.claim(&lease(&id, 1)).await,
+            Err(Error::Superseded)
+        ));
     }
 
     #[tokio::test]
@@ -159,7 +173,10 @@ mod tests {
             sessions.claim(&lease(&UploadId::new(), 1)).await.unwrap();
         }
         assert!(sessions.sessions.lock().len() <= REMEMBERED);
-        assert!(matches!(sessions.claim(&lease(&id, 4)).await, Err(Error::Superseded)));
+        assert!(matches!(
+            sessions.claim(&lease(&id, 4)).await,
+            Err(Error::Superseded)
+        ));
         drop(held);
     }
 }

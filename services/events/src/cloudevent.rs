@@ -1,4 +1,4 @@
-//! What of a CloudEvent the log looks at.
+//! What of an event the log looks at.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -37,17 +37,24 @@ impl CloudEvent {
     ///
     /// # Errors
     ///
-    /// Says what a CloudEvent must have and this has not.
+    /// Says what an event must have and this has not.
     pub(crate) fn parse(json: Bytes) -> Result<Self, String> {
         if json.len() > SIZE_LIMIT {
             return Err(format!("an event may have at most {SIZE_LIMIT} bytes"));
         }
-        let attributes: Attributes =
-            serde_json::from_slice(&json).map_err(|error| format!("not a CloudEvent in JSON format: {error}"))?;
+        let attributes: Attributes = serde_json::from_slice(&json)
+            .map_err(|error| format!("not a CloudEvent in JSON format: {error}"))?;
         if attributes.specversion != "1.0" {
             return Err("specversion must be \"1.0\"".to_owned());
         }
-        let Attributes { id, source, r#type, time, repository, .. } = attributes;
+        let Attributes {
+            id,
+            source,
+            r#type,
+            time,
+            repository,
+            ..
+        } = attributes;
         for (name, value) in [("id", &id), ("source", &source), ("type", &r#type)] {
             if value.is_empty() {
                 return Err(format!("{name} must not be empty"));
@@ -61,7 +68,13 @@ impl CloudEvent {
         if !time.is_empty() && OffsetDateTime::parse(&time, &Rfc3339).is_err() {
             return Err("time must be as in RFC 3339".to_owned());
         }
-        Ok(Self { id, r#type, repository, time, json })
+        Ok(Self {
+            id,
+            r#type,
+            repository,
+            time,
+            json,
+        })
     }
 }
 

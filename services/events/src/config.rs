@@ -57,3 +57,35 @@ impl Validate for Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid_and_every_problem_is_named() {
+        let problems = |config: Config| {
+            let mut problems = Vec::new();
+            config.validate(&mut problems);
+            problems
+        };
+        assert_eq!(problems(Config::default()), Vec::<String>::new());
+        let zero = Duration::ZERO;
+        let config = Config {
+            drain_interval: zero,
+            drain_batch: 0,
+            retention: zero,
+            ..Config::default()
+        };
+        let problems = problems(config);
+        for key in ["drain_interval", "drain_batch", "retention"] {
+            assert!(
+                problems
+                    .iter()
+                    .any(|problem| problem.starts_with(&format!("{key}: "))),
+                "{problems:?}"
+            );
+        }
+        assert_eq!(problems.len(), 3);
+    }
+}

@@ -50,7 +50,13 @@ impl Drain {
         let outbox = OutboxServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Self { outbox, log, clock, interval, batch }
+        Self {
+            outbox,
+            log,
+            clock,
+            interval,
+            batch,
+        }
     }
 
     pub(crate) async fn run(mut self, stop: CancellationToken) {
@@ -91,7 +97,9 @@ impl Drain {
 
     /// Moves one batch. What was claimed is also stored and acknowledged when the process ends meanwhile.
     async fn step(&mut self, stop: &CancellationToken) -> Result<usize, DrainError> {
-        let claim = self.outbox.claim_events(ClaimEventsRequest { max_events: self.batch });
+        let claim = self.outbox.claim_events(ClaimEventsRequest {
+            max_events: self.batch,
+        });
         let events = tokio::select! {
             () = stop.cancelled() => return Ok(0),
             claimed = claim => claimed?.into_inner().events,
@@ -110,7 +118,10 @@ impl Drain {
 
 /// Tells events from what is none, which must neither block the log nor be lost.
 fn sort(events: Vec<OutboxEvent>, now: i64) -> Batch {
-    let mut batch = Batch { now, ..Batch::default() };
+    let mut batch = Batch {
+        now,
+        ..Batch::default()
+    };
     for event in events {
         match CloudEvent::parse(event.cloudevent_json.clone()) {
             Ok(parsed) if parsed.id == event.id => batch.events.push(parsed),
@@ -123,7 +134,11 @@ fn sort(events: Vec<OutboxEvent>, now: i64) -> Batch {
 
 impl Batch {
     fn set_aside(&mut self, event: OutboxEvent, problem: &str) {
-        tracing::error!(id = event.id, problem, "the outbox holds what is no event; it is set aside");
+        tracing::error!(
+            id = event.id,
+            problem,
+            "the outbox holds what is no event; it is set aside"
+        );
         metrics::counter!("events_rejected_total").increment(1);
         self.rejected.push(Rejected {
             id: event.id,

@@ -29,31 +29,42 @@ pub(crate) enum Error {
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         match error {
-            Error::Argument(_) => {
-                roadstead_rpc::status(Code::InvalidArgument, ErrorReason::ArgumentInvalid, error.to_string())
-            }
-            Error::PageTokenInvalid => {
-                roadstead_rpc::status(Code::InvalidArgument, ErrorReason::PageTokenInvalid, error.to_string())
-            }
-            Error::TokenMissing => {
-                roadstead_rpc::status(Code::Unauthenticated, ErrorReason::TokenMissing, error.to_string())
-            }
+            Error::Argument(_) => roadstead_rpc::status(
+                Code::InvalidArgument,
+                ErrorReason::ArgumentInvalid,
+                error.to_string(),
+            ),
+            Error::PageTokenInvalid => roadstead_rpc::status(
+                Code::InvalidArgument,
+                ErrorReason::PageTokenInvalid,
+                error.to_string(),
+            ),
+            Error::TokenMissing => roadstead_rpc::status(
+                Code::Unauthenticated,
+                ErrorReason::TokenMissing,
+                error.to_string(),
+            ),
             Error::Token(error) => error.into(),
-            Error::Auth(status) => match roadstead_rpc::reason(&status) {
-                reason @ (ErrorReason::TokenInvalid | ErrorReason::TokenExpired) => {
-                    roadstead_rpc::status(Code::Unauthenticated, reason, status.message())
-                }
-                _ => {
-                    tracing::warn!(%status, "cannot learn what the caller may read");
-                    unavailable("what the caller may read cannot be learnt just now", ErrorReason::Unavailable)
-                }
-            },
+            Error::Auth(status) => refuse(&status),
             Error::Storage(error) => {
                 tracing::error!(%error, "the event log failed");
                 unavailable("the event log failed", ErrorReason::StorageUnavailable)
             }
         }
     }
+}
+
+/// Passes on what auth says about the token, and nothing else.
+fn refuse(status: &Status) -> Status {
+    let reason = roadstead_rpc::reason(status);
+    if matches!(reason, ErrorReason::TokenInvalid | ErrorReason::TokenExpired) {
+        return roadstead_rpc::status(Code::Unauthenticated, reason, status.message());
+    }
+    tracing::warn!(%status, "cannot learn what the caller may read");
+    unavailable(
+        "what the caller may read cannot be learnt just now",
+        ErrorReason::Unavailable,
+    )
 }
 
 fn unavailable(message: &str, reason: ErrorReason) -> Status {

@@ -66,7 +66,13 @@ pub struct Deps {
 /// [`OpenError::InUse`] when another process uses the directory, [`OpenError::Schema`] when the log was written by a
 /// program that this one is too old for.
 pub async fn build(config: Config, deps: Deps) -> Result<BuiltService, OpenError> {
-    let Deps { clock, data_dir, auth, metadata, shutdown } = deps;
+    let Deps {
+        clock,
+        data_dir,
+        auth,
+        metadata,
+        shutdown,
+    } = deps;
     let directory = data_dir.join("events");
     let now = clock.unix_millis();
     let log = match tokio::task::spawn_blocking(move || EventLog::open(&directory, now)).await {
@@ -74,12 +80,18 @@ pub async fn build(config: Config, deps: Deps) -> Result<BuiltService, OpenError
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     };
     let tasks = TaskSet::new(shutdown);
-    let drain = Drain::new(metadata, log.clone(), clock.clone(), config.drain_interval, config.drain_batch);
+    let drain = Drain::new(
+        metadata,
+        log.clone(),
+        clock.clone(),
+        config.drain_interval,
+        config.drain_batch,
+    );
     tasks.spawn("events-drain", drain.run(tasks.token().clone()));
     let retention = Retention {
         log: log.clone(),
         clock: clock.clone(),
-        retention: config.retention,
+        keep: config.retention,
         interval: config.prune_interval,
     };
     tasks.spawn("events-retention", retention.run(tasks.token().clone()));
@@ -104,7 +116,11 @@ pub async fn build(config: Config, deps: Deps) -> Result<BuiltService, OpenError
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES),
         );
-    Ok(BuiltService { server, tasks, readiness })
+    Ok(BuiltService {
+        server,
+        tasks,
+        readiness,
+    })
 }
 
 fn allow_list() -> AllowList {

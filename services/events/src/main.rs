@@ -6,8 +6,11 @@ use roadstead_events::{Config, Deps};
 use roadstead_rpc::Peer;
 use roadstead_runtime::{Program, ServiceContext};
 
-const PROGRAM: Program =
-    Program { peer: Peer::Events, calls: &[Peer::Auth, Peer::Metadata], needs_public_address: false };
+const PROGRAM: Program = Program {
+    peer: Peer::Events,
+    calls: &[Peer::Auth, Peer::Metadata],
+    needs_public_address: false,
+};
 
 fn main() -> ExitCode {
     roadstead_runtime::run(PROGRAM, async |config: Config, context: ServiceContext| {

@@ -14,7 +14,9 @@ pub(crate) fn decode(request: &ListEventsRequest) -> Result<Option<i64>, Error> 
     if request.page_token.is_empty() {
         return Ok(None);
     }
-    let token = BASE64_URL_SAFE_NO_PAD.decode(&request.page_token).map_err(|_| Error::PageTokenInvalid)?;
+    let token = BASE64_URL_SAFE_NO_PAD
+        .decode(&request.page_token)
+        .map_err(|_| Error::PageTokenInvalid)?;
     let after = std::str::from_utf8(&token)
         .ok()
         .and_then(|token| token.strip_prefix(&listing(request)))
@@ -35,18 +37,43 @@ mod tests {
 
     #[test]
     fn a_token_belongs_to_its_listing() {
-        let request = ListEventsRequest { repository: "acme/web".to_owned(), ..Default::default() };
-        let next = ListEventsRequest { page_token: encode(&request, 42), page_size: 7, ..request.clone() };
+        let request = ListEventsRequest {
+            repository: "acme/web".to_owned(),
+            ..Default::default()
+        };
+        let next = ListEventsRequest {
+            page_token: encode(&request, 42),
+            page_size: 7,
+            ..request.clone()
+        };
         assert_eq!(decode(&next).unwrap(), Some(42));
         assert_eq!(decode(&request).unwrap(), None);
         for other in [
-            ListEventsRequest { newest_first: true, ..next.clone() },
-            ListEventsRequest { repository: "acme".to_owned(), ..next.clone() },
-            ListEventsRequest { type_prefix: "x".to_owned(), ..next.clone() },
-            ListEventsRequest { page_token: "?".to_owned(), ..next.clone() },
-            ListEventsRequest { page_token: "AAAA".to_owned(), ..next },
+            ListEventsRequest {
+                newest_first: true,
+                ..next.clone()
+            },
+            ListEventsRequest {
+                repository: "acme".to_owned(),
+                ..next.clone()
+            },
+            ListEventsRequest {
+                type_prefix: "x".to_owned(),
+                ..next.clone()
+            },
+            ListEventsRequest {
+                page_token: "?".to_owned(),
+                ..next.clone()
+            },
+            ListEventsRequest {
+                page_token: "AAAA".to_owned(),
+                ..next
+            },
         ] {
-            assert!(matches!(decode(&other), Err(Error::PageTokenInvalid)), "{other:?}");
+            assert!(
+                matches!(decode(&other), Err(Error::PageTokenInvalid)),
+                "{other:?}"
+            );
         }
     }
 }

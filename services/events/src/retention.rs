@@ -13,15 +13,15 @@ const BREATH: Duration = Duration::from_millis(20);
 pub(crate) struct Retention {
     pub(crate) log: EventLog,
     pub(crate) clock: Clock,
-    pub(crate) retention: Duration,
+    pub(crate) keep: Duration,
     pub(crate) interval: Duration,
 }
 
 impl Retention {
     pub(crate) async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            let retention = i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX);
-            let cutoff = self.clock.unix_millis().saturating_sub(retention);
+            let keep = i64::try_from(self.keep.as_millis()).unwrap_or(i64::MAX);
+            let cutoff = self.clock.unix_millis().saturating_sub(keep);
             let pause = match self.log.prune(cutoff).await {
                 Ok(0) => self.interval,
                 Ok(pruned) => {

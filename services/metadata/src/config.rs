@@ -105,12 +105,20 @@ impl Validate for Config {
             if let Err(error) = RepositoryPrefix::parse(&entry.prefix) {
                 problems.push(format!("repositories[{index}].prefix: {error}"));
             }
-            if self.repositories[..index].iter().any(|earlier| earlier.prefix == entry.prefix) {
-                problems.push(format!("repositories[{index}].prefix: {:?} appears twice", entry.prefix));
+            if self.repositories[..index]
+                .iter()
+                .any(|earlier| earlier.prefix == entry.prefix)
+            {
+                problems.push(format!(
+                    "repositories[{index}].prefix: {:?} appears twice",
+                    entry.prefix
+                ));
             }
         }
         if self.manifest_size_limit == 0 || self.manifest_size_limit > MANIFEST_SIZE_LIMIT {
-            problems.push(format!("manifest_size_limit: must be from 1 to {MANIFEST_SIZE_LIMIT}"));
+            problems.push(format!(
+                "manifest_size_limit: must be from 1 to {MANIFEST_SIZE_LIMIT}"
+            ));
         }
         if self.max_tags_per_push < 10 {
             problems.push("max_tags_per_push: must be at least 10".to_owned());

@@ -52,7 +52,11 @@ pub(crate) enum Error {
     #[error("the token does not carry {action:?} for {resource}")]
     ScopeInsufficient { resource: String, action: Action },
     #[error("{identity} may not {action:?} {resource}")]
-    PermissionMissing { identity: Principal, resource: String, action: Action },
+    PermissionMissing {
+        identity: Principal,
+        resource: String,
+        action: Action,
+    },
     #[error("the argument is invalid: {0}")]
     ArgumentInvalid(&'static str),
     #[error("auth cannot be reached")]
@@ -72,11 +76,18 @@ const RETRY_SOON: Duration = Duration::from_secs(1);
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let (code, reason) = classify(&error);
-        if matches!(reason, ErrorReason::Internal | ErrorReason::StorageUnavailable | ErrorReason::StorageFull) {
+        if matches!(
+            reason,
+            ErrorReason::Internal | ErrorReason::StorageUnavailable | ErrorReason::StorageFull
+        ) {
             tracing::error!(%error, reason = reason.as_str_name(), "request failed");
             // What SQLite says stays in the log.
             let status = status(code, reason, "the metadata store failed");
-            return if reason == ErrorReason::Internal { status } else { with_retry_after(status, RETRY_SOON) };
+            return if reason == ErrorReason::Internal {
+                status
+            } else {
+                with_retry_after(status, RETRY_SOON)
+            };
         }
         let text = error.to_string();
         match error {
@@ -89,7 +100,11 @@ impl From<Error> for Status {
             Error::UploadOutOfOrder { offset } => {
                 status_with(code, reason, text, [("offset", offset.to_string())])
             }
-            Error::PermissionMissing { identity, resource, action } => {
+            Error::PermissionMissing {
+                identity,
+                resource,
+                action,
+            } => {
                 let details = [
                     ("identity", identity.to_string()),
                     ("resource", resource),
@@ -193,7 +208,49 @@ pub enum BuildError {
         /// This release.
         own_release: &'static str,
     },
+    /// The thread that opened the database ended early.
+    #[error("the database was not opened: {0}")]
+    Interrupted(String),
     /// SQLite refused.
     #[error("metadata database: {0}")]
     Database(#[from] rusqlite::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use roadstead_rpc::{reason, retry_after};
+    use rusqlite::ffi;
+
+    use super::*;
+
+    fn sqlite(code: i32) -> Error {
+        Error::Storage(rusqlite::Error::SqliteFailure(
+            ffi::Error::new(code),
+            Some("secret table".to_owned()),
+        ))
+    }
+
+    #[test]
+    fn faults_of_the_disk_ask_for_a_retry_and_faults_of_the_program_do_not() {
+        for (error, expected, retry) in [
+            (sqlite(ffi::SQLITE_FULL), ErrorReason::StorageFull, true),
+            (sqlite(ffi::SQLITE_IOERR), ErrorReason::StorageUnavailable, true),
+            (sqlite(ffi::SQLITE_BUSY), ErrorReason::StorageUnavailable, true),
+            (sqlite(ffi::SQLITE_CONSTRAINT), ErrorReason::Internal, false),
+            (Error::CommitFailed { full: true }, ErrorReason::StorageFull, true),
+            (
+                Error::CommitFailed { full: false },
+                ErrorReason::StorageUnavailable,
+                true,
+            ),
+            (Error::Overloaded, ErrorReason::Overloaded, true),
+            (Error::AuthUnavailable, ErrorReason::Unavailable, true),
+            (Error::Internal("secret".to_owned()), ErrorReason::Internal, false),
+        ] {
+            let status = Status::from(error);
+            assert_eq!(reason(&status), expected);
+            assert_eq!(retry_after(&status).is_some(), retry, "{expected:?}");
+            assert!(!status.message().contains("secret"), "{status:?}");
+        }
+    }
 }

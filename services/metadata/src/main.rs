@@ -6,8 +6,11 @@ use roadstead_metadata::{Config, Deps};
 use roadstead_rpc::Peer;
 use roadstead_runtime::{Program, ServiceContext};
 
-const PROGRAM: Program =
-    Program { peer: Peer::Metadata, calls: &[Peer::Auth, Peer::Blobs], needs_public_address: false };
+const PROGRAM: Program = Program {
+    peer: Peer::Metadata,
+    calls: &[Peer::Auth, Peer::Blobs],
+    needs_public_address: false,
+};
 
 fn main() -> ExitCode {
     roadstead_runtime::run(PROGRAM, async |config: Config, context: ServiceContext| {

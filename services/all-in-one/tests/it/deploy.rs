@@ -7,7 +7,11 @@ use roadstead_runtime::{ConfigError, ConfigSources, ConfigTree, PublicAddress, R
 fn shipped(service: &str) -> ConfigTree {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config");
     let file = Some(root.join(format!("{service}.toml")));
-    ConfigTree::load(ConfigSources { file, ..ConfigSources::default() }).expect("well-formed")
+    ConfigTree::load(ConfigSources {
+        file,
+        ..ConfigSources::default()
+    })
+    .expect("well-formed")
 }
 
 #[test]
@@ -42,7 +46,11 @@ fn the_services_find_each_other() {
     ] {
         for service in called {
             let uri: Option<String> = shipped(caller).reader().key(&format!("rpc.endpoints.{service}"));
-            assert_eq!(uri, Some(format!("https://{}", listens(service))), "{caller} calls {service}");
+            assert_eq!(
+                uri,
+                Some(format!("https://{}", listens(service))),
+                "{caller} calls {service}"
+            );
         }
     }
 }

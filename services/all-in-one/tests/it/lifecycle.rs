@@ -21,17 +21,33 @@ async fn serves_until_stopped_and_again_on_the_same_data() {
     let client = client();
     let mut keys = Vec::new();
     for _ in 0..2 {
-        let running = Box::pin(start(Options::new(tree(dir.path())))).await.expect("starts");
+        let running = Box::pin(start(Options::new(tree(dir.path()))))
+            .await
+            .expect("starts");
         let (address, admin) = (running.address, running.admin);
         assert_eq!(running.ready_line(), format!("roadstead ready: http://{address}"));
 
-        let answer = client.get(format!("http://{address}/v2/")).send().await.expect("answers");
+        let answer = client
+            .get(format!("http://{address}/v2/"))
+            .send()
+            .await
+            .expect("answers");
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
         let challenge = answer.headers()[WWW_AUTHENTICATE].to_str().expect("text");
-        assert!(challenge.starts_with(&format!("Bearer realm=\"http://{address}/token\"")), "{challenge}");
-        assert!(challenge.contains(&format!("service=\"{address}\"")), "{challenge}");
+        assert!(
+            challenge.starts_with(&format!("Bearer realm=\"http://{address}/token\"")),
+            "{challenge}"
+        );
+        assert!(
+            challenge.contains(&format!("service=\"{address}\"")),
+            "{challenge}"
+        );
 
-        let ready = client.get(format!("http://{admin}/readyz")).send().await.expect("answers");
+        let ready = client
+            .get(format!("http://{admin}/readyz"))
+            .send()
+            .await
+            .expect("answers");
         assert_eq!(ready.status(), StatusCode::OK);
         let body = ready.text().await.expect("text");
         for service in ["auth", "blobs", "metadata", "events", "gateway"] {
@@ -39,28 +55,51 @@ async fn serves_until_stopped_and_again_on_the_same_data() {
         }
 
         let key = dir.path().join("seal.key");
-        assert_eq!(std::fs::metadata(&key).expect("made").permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&key).expect("made").permissions().mode() & 0o777,
+            0o600
+        );
         keys.push(std::fs::read(&key).expect("a key"));
 
         running.stop().await.expect("an orderly end");
-        assert!(client.get(format!("http://{address}/v2/")).send().await.is_err(), "nothing listens any more");
+        assert!(
+            client.get(format!("http://{address}/v2/")).send().await.is_err(),
+            "nothing listens any more"
+        );
     }
-    assert_eq!(keys[0], keys[1], "state sealed before a restart must open after it");
+    assert_eq!(
+        keys[0], keys[1],
+        "state sealed before a restart must open after it"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_port_is_an_error_or_gives_way_to_the_next() {
-    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .expect("a free port");
     let address = taken.local_addr().expect("bound");
     let dir = tempfile::tempdir().expect("directory");
     let options = Options::new(tree(dir.path()).with("gateway.listen", address.to_string()));
 
     let error = Box::pin(start(options.clone())).await.expect_err("taken");
-    assert!(error.to_string().contains(&format!("{address} is in use")), "{error:#}");
+    assert!(
+        error.to_string().contains(&format!("{address} is in use")),
+        "{error:#}"
+    );
 
-    let running = Box::pin(start(Options { busy_port: BusyPort::TakeNext, ..options })).await.expect("starts");
+    let running = Box::pin(start(Options {
+        busy_port: BusyPort::TakeNext,
+        ..options
+    }))
+    .await
+    .expect("starts");
     assert!(running.address.port() > address.port());
-    assert_eq!(running.public_url.port(), Some(running.address.port()), "tokens name the port that it became");
+    assert_eq!(
+        running.public_url.port(),
+        Some(running.address.port()),
+        "tokens name the port that it became"
+    );
     running.stop().await.expect("an orderly end");
 }
 
@@ -73,8 +112,16 @@ async fn problems_of_all_services_are_reported_together_and_nothing_is_touched()
         .with("auth.isuers", "x")
         .with("blobs.rot", "x")
         .with("metadata.manifest_validation", "srict");
-    let error = Box::pin(start(Options::new(tree))).await.expect_err("refused").to_string();
-    for expected in ["gateway.public_url: is required", "auth.isuers: ", "`root`", "`strict`"] {
+    let error = Box::pin(start(Options::new(tree)))
+        .await
+        .expect_err("refused")
+        .to_string();
+    for expected in [
+        "gateway.public_url: is required",
+        "auth.isuers: ",
+        "`root`",
+        "`strict`",
+    ] {
         assert!(error.contains(expected), "{expected} in {error}");
     }
     assert!(!data.exists());

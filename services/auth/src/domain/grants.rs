@@ -39,24 +39,30 @@ impl Grants {
                 (None, Some(pattern)) => Subjects::Matching(SubjectPattern::parse(pattern)?),
                 (None, None) => Subjects::All,
             };
-            grants.add(&config.issuer, Grant {
-                subject,
-                claims: config.claims.clone(),
-                prefix: config.prefix.clone(),
-                actions: config.actions,
-            });
+            grants.add(
+                &config.issuer,
+                Grant {
+                    subject,
+                    claims: config.claims.clone(),
+                    prefix: config.prefix.clone(),
+                    actions: config.actions,
+                },
+            );
         }
         Ok(grants)
     }
 
     /// Lets one subject do everything everywhere.
     pub(crate) fn allow_everything(&mut self, issuer: &str, subject: &str) {
-        self.add(issuer, Grant {
-            subject: Subjects::Exactly(subject.to_owned()),
-            claims: BTreeMap::new(),
-            prefix: RepositoryPrefix::EVERYTHING,
-            actions: ActionSet::ALL,
-        });
+        self.add(
+            issuer,
+            Grant {
+                subject: Subjects::Exactly(subject.to_owned()),
+                claims: BTreeMap::new(),
+                prefix: RepositoryPrefix::EVERYTHING,
+                actions: ActionSet::ALL,
+            },
+        );
     }
 
     /// Returns what an identity may do to a repository.
@@ -86,30 +92,52 @@ impl Grants {
 
     /// Returns those claims that some grant of the issuer looks at, for the access token to carry. Of lists only the
     /// members that a grant names are kept, because group lists can be longer than a token may be.
-    pub(crate) fn relevant_claims(&self, issuer: &str, claims: &Map<String, Value>) -> BTreeMap<String, Value> {
-        let mut relevant = BTreeMap::new();
-        for grant in self.0.get(issuer).into_iter().flatten() {
-            for name in grant.claims.keys().filter(|name| !relevant.contains_key(*name)) {
-                if let Some(value) = claims.get(name).and_then(|value| self.relevant_part(issuer, name, value)) {
-                    relevant.insert(name.clone(), value);
-                }
-            }
-        }
-        relevant
+    pub(crate) fn relevant_claims(
+        &self,
+        issuer: &str,
+        claims: &Map<String, Value>,
+    ) -> BTreeMap<String, Value> {
+        let names = self
+            .0
+            .get(issuer)
+            .into_iter()
+            .flatten()
+            .flat_map(|grant| grant.claims.keys());
+        names
+            .filter_map(|name| {
+                let value = self.relevant_part(issuer, name, claims.get(name)?)?;
+                Some((name.clone(), value))
+            })
+            .collect()
     }
 
     fn relevant_part(&self, issuer: &str, name: &str, value: &Value) -> Option<Value> {
         let Value::Array(members) = value else {
-            return text_of(value).filter(|text| text.len() <= CLAIM_LIMIT).map(|_| value.clone());
+            return text_of(value)
+                .filter(|text| text.len() <= CLAIM_LIMIT)
+                .map(|_| value.clone());
         };
         let grants = self.0.get(issuer)?;
-        let named = |member: &&Value| grants.iter().any(|grant| grant.claims.get(name) == text_of(member).as_ref());
-        let members: Vec<Value> = members.iter().filter(|member| text_of(member).is_some()).filter(named).cloned().collect();
+        let named = |member: &&Value| {
+            grants
+                .iter()
+                .any(|grant| grant.claims.get(name) == text_of(member).as_ref())
+        };
+        let members: Vec<Value> = members
+            .iter()
+            .filter(|member| text_of(member).is_some())
+            .filter(named)
+            .cloned()
+            .collect();
         (!members.is_empty()).then_some(Value::Array(members))
     }
 
     fn matching<'a>(&'a self, act: &'a Act) -> impl Iterator<Item = &'a Grant> {
-        self.0.get(&act.issuer).into_iter().flatten().filter(|grant| grant.matches(act))
+        self.0
+            .get(&act.issuer)
+            .into_iter()
+            .flatten()
+            .filter(|grant| grant.matches(act))
     }
 
     fn add(&mut self, issuer: &str, grant: Grant) {
@@ -124,7 +152,11 @@ impl Grant {
             Subjects::Exactly(subject) => *subject == act.subject,
             Subjects::Matching(pattern) => pattern.matches(&act.subject),
         };
-        subject && self.claims.iter().all(|(name, text)| act.claims.get(name).is_some_and(|value| has(value, text)))
+        subject
+            && self
+                .claims
+                .iter()
+                .all(|(name, text)| act.claims.get(name).is_some_and(|value| has(value, text)))
     }
 }
 
@@ -139,7 +171,9 @@ fn covers(wider: &RepositoryPrefix, prefix: &RepositoryPrefix) -> bool {
 /// Returns whether a claim is `text`, or a list that contains it.
 fn has(claim: &Value, text: &str) -> bool {
     match claim {
-        Value::Array(members) => members.iter().any(|member| text_of(member).as_deref() == Some(text)),
+        Value::Array(members) => members
+            .iter()
+            .any(|member| text_of(member).as_deref() == Some(text)),
         scalar => text_of(scalar).as_deref() == Some(text),
     }
 }

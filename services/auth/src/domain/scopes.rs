@@ -23,7 +23,10 @@ pub(crate) struct Decision {
 /// answer. A text that is no scope at all is an error.
 pub(crate) fn parse_scopes<S: AsRef<str>>(texts: &[S]) -> Result<Vec<Scope>, Error> {
     let mut scopes = Vec::new();
-    for text in texts.iter().flat_map(|text| text.as_ref().split_ascii_whitespace()) {
+    for text in texts
+        .iter()
+        .flat_map(|text| text.as_ref().split_ascii_whitespace())
+    {
         match Scope::parse(text) {
             Ok(scope) => scopes.push(scope),
             Err(ScopeError::Name(_)) => {}
@@ -49,10 +52,16 @@ pub(crate) fn decide(scopes: Vec<Scope>, grants: &Grants, identity: Option<&Act>
         };
         let denied = scope.actions.difference(granted);
         if !denied.is_empty() && identity.is_some() {
-            decision.denied.push(Scope { resource: scope.resource.clone(), actions: denied });
+            decision.denied.push(Scope {
+                resource: scope.resource.clone(),
+                actions: denied,
+            });
         }
         if !granted.is_empty() {
-            decision.granted.push(Scope { resource: scope.resource, actions: granted });
+            decision.granted.push(Scope {
+                resource: scope.resource,
+                actions: granted,
+            });
         }
     }
     decision

@@ -48,7 +48,11 @@ impl SigningKey {
         Ok(Self { key, public, kid })
     }
 
-    pub(crate) fn sign(&self, token_type: &str, claims: &impl Serialize) -> Result<String, jsonwebtoken::errors::Error> {
+    pub(crate) fn sign(
+        &self,
+        token_type: &str,
+        claims: &impl Serialize,
+    ) -> Result<String, jsonwebtoken::errors::Error> {
         let mut header = Header::new(Algorithm::ES256);
         header.typ = Some(token_type.to_owned());
         header.kid = Some(self.kid.clone());
@@ -61,12 +65,32 @@ impl SigningKey {
 
     /// Returns the JWK set that holds this key alone.
     pub(crate) fn jwk_set(&self) -> JwkSet {
-        JwkSet { keys: vec![self.public.clone()] }
+        JwkSet {
+            keys: vec![self.public.clone()],
+        }
     }
 }
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("SigningKey").field("kid", &self.kid).finish_non_exhaustive()
+        formatter
+            .debug_struct("SigningKey")
+            .field("kid", &self.kid)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SigningKey;
+
+    #[test]
+    fn a_key_is_not_in_its_debug_output() {
+        let (key, pkcs8) = SigningKey::generate().unwrap();
+        let output = format!("{key:?}");
+        assert_eq!(output, format!("SigningKey {{ kid: {:?}, .. }}", key.kid));
+        // The same key has the same name, wherever it is read.
+        assert_eq!(SigningKey::from_pkcs8(&pkcs8).unwrap().kid, key.kid);
+        assert_ne!(SigningKey::generate().unwrap().0.kid, key.kid);
     }
 }

@@ -27,7 +27,9 @@ pub(crate) enum KeyStoreError {
     Locked(PathBuf),
     #[error("the sealing key: {0}")]
     SealingKey(#[from] SealKeyError),
-    #[error("{0}: holds signing keys, but there is no sealing key to open them; put {SEALING_KEY} back, or remove both")]
+    #[error(
+        "{0}: holds signing keys, but there is no sealing key to open them; put {SEALING_KEY} back, or remove both"
+    )]
     SealingKeyLost(PathBuf),
     #[error("{0}: cannot be opened with this sealing key, or was changed")]
     Sealed(PathBuf),
@@ -73,8 +75,15 @@ impl SigningKeys {
         sealing_key_file: Option<&Path>,
         clock: &Clock,
     ) -> Result<Self, KeyStoreError> {
-        let in_file = |source| KeyStoreError::File { path: directory.to_owned(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(in_file)?;
+        let in_file = |source| KeyStoreError::File {
+            path: directory.to_owned(),
+            source,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(in_file)?;
         let lock = File::open(directory).map_err(in_file)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
             rustix::io::Errno::WOULDBLOCK => KeyStoreError::Locked(directory.to_owned()),
@@ -109,22 +118,43 @@ fn default_seal(directory: &Path) -> Result<SealKey, KeyStoreError> {
     Ok(seal)
 }
 
-fn open_or_make(directory: &Path, kind: &str, seal: &SealKey, clock: &Clock) -> Result<SigningKey, KeyStoreError> {
+fn open_or_make(
+    directory: &Path,
+    kind: &str,
+    seal: &SealKey,
+    clock: &Clock,
+) -> Result<SigningKey, KeyStoreError> {
     let path = key_path(directory, kind);
     let purpose = format!("auth-signing-key-{kind}");
-    let in_key = |source| KeyStoreError::Key { path: path.clone(), source };
+    let in_key = |source| KeyStoreError::Key {
+        path: path.clone(),
+        source,
+    };
     if exists(&path)? {
-        let sealed = fs::read(&path).map_err(|source| KeyStoreError::File { path: path.clone(), source })?;
+        let sealed = fs::read(&path).map_err(|source| KeyStoreError::File {
+            path: path.clone(),
+            source,
+        })?;
         let unusable = || KeyStoreError::Sealed(path.clone());
         let text = Zeroizing::new(seal.open::<Vec<u8>>(&purpose, &sealed).map_err(|_| unusable())?);
         let file: KeyFile = serde_json::from_slice(&text).map_err(|_| unusable())?;
-        let newest = file.keys.last().filter(|_| file.version == 1).ok_or_else(unusable)?;
+        let newest = file
+            .keys
+            .last()
+            .filter(|_| file.version == 1)
+            .ok_or_else(unusable)?;
         let pkcs8 = Zeroizing::new(STANDARD.decode(&newest.pkcs8).map_err(|_| unusable())?);
         return SigningKey::from_pkcs8(&pkcs8).map_err(in_key);
     }
     let (key, pkcs8) = SigningKey::generate().map_err(in_key)?;
-    let stored = StoredKey { created_at: clock.unix_seconds(), pkcs8: STANDARD.encode(&pkcs8) };
-    let text = serde_json::to_vec(&KeyFile { version: 1, keys: vec![stored] });
+    let stored = StoredKey {
+        created_at: clock.unix_seconds(),
+        pkcs8: STANDARD.encode(&pkcs8),
+    };
+    let text = serde_json::to_vec(&KeyFile {
+        version: 1,
+        keys: vec![stored],
+    });
     let text = Zeroizing::new(text.unwrap_or_else(|_| unreachable!("the file is plain data")));
     write_secret(&path, &seal.seal(&purpose, &*text))?;
     Ok(key)
@@ -135,19 +165,30 @@ fn key_path(directory: &Path, kind: &str) -> PathBuf {
 }
 
 fn exists(path: &Path) -> Result<bool, KeyStoreError> {
-    path.try_exists().map_err(|source| KeyStoreError::File { path: path.to_owned(), source })
+    path.try_exists().map_err(|source| KeyStoreError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Writes a file that is there with all its content or not at all, and that only the owner can read.
 fn write_secret(path: &Path, content: &[u8]) -> Result<(), KeyStoreError> {
     let temporary = path.with_extension("new");
     let write = || -> io::Result<()> {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
-        path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+        path.parent()
+            .map_or(Ok(()), |directory| File::open(directory)?.sync_all())
     };
-    write().map_err(|source| KeyStoreError::File { path: path.to_owned(), source })
+    write().map_err(|source| KeyStoreError::File {
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -121,7 +121,7 @@ impl Append {
         let outcome = self.pump(&mut batch).await;
         // Also on failure: the claim may only be given back when no thread touches the file.
         if let Some(batch) = batch {
-            batch.await;
+            let _ = batch.await;
         }
         outcome?;
         self.issue_state()
@@ -157,7 +157,11 @@ impl Append {
 
     fn idle_limit(&self) -> Duration {
         // Without credit the peer has to wait for us, however long we take.
-        if self.window.awaits_peer() { self.backend.limits.chunk_idle_timeout } else { Duration::MAX }
+        if self.window.awaits_peer() {
+            self.backend.limits.chunk_idle_timeout
+        } else {
+            Duration::MAX
+        }
     }
 
     fn receive(&mut self, chunk: Result<Bytes, Status>) -> Result<(), Error> {
@@ -205,7 +209,12 @@ impl Append {
             if due {
                 // Dropping clean pages is the side effect, starting the write of dirty ones is what this is for. It is
                 // advice: whether bytes are durable shows when they are synced.
-                let _ = fadvise(&*file, begin, std::num::NonZeroU64::new(end - begin), Advice::DontNeed);
+                let _ = fadvise(
+                    &*file,
+                    begin,
+                    std::num::NonZeroU64::new(end - begin),
+                    Advice::DontNeed,
+                );
             }
             Ok(())
         });
@@ -236,15 +245,26 @@ impl Append {
 
     /// Makes the state of all bytes so far, and remembers it as the one to be believed.
     fn issue_state(&mut self) -> Result<UploadState, Error> {
-        let hasher = self.hasher.as_ref().ok_or(Error::Internal("a state in the middle of a batch"))?;
-        let state = UploadState { offset: self.offset, hash: hasher.save() };
+        let hasher = self
+            .hasher
+            .as_ref()
+            .ok_or(Error::Internal("a state in the middle of a batch"))?;
+        let state = UploadState {
+            offset: self.offset,
+            hash: hasher.save(),
+        };
         *self.claim.last_issued = Some(state.clone());
         self.checkpoint = self.offset;
         Ok(state)
     }
 
-    async fn reply(&self, progress: Progress) -> Result<(), Error> {
-        match timeout(self.backend.limits.chunk_idle_timeout, self.replies.send(Ok(progress))).await {
+    async fn reply(&mut self, progress: Progress) -> Result<(), Error> {
+        match timeout(
+            self.backend.limits.chunk_idle_timeout,
+            self.replies.send(Ok(progress)),
+        )
+        .await
+        {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Error::CallerGone),
             Err(_) => Err(Error::Idle),
@@ -286,12 +306,19 @@ impl FsBackend {
         *claim.last_issued = None;
         let file = self.store.open_upload(&lease.upload_id, state.offset)?;
         let hasher = if believed {
-            Hasher::restore(lease.algorithm, &state.hash).ok_or(Error::UploadInvalid("its hash is not a state"))?
+            Hasher::restore(lease.algorithm, &state.hash)
+                .ok_or(Error::UploadInvalid("its hash is not a state"))?
         } else {
-            let hasher =
-                store::rehash(&file, state.offset, Hasher::new(lease.algorithm), &claim.superseded)?;
+            let hasher = store::rehash(
+                &file,
+                state.offset,
+                Hasher::new(lease.algorithm),
+                &claim.superseded,
+            )?;
             if hasher.save() != state.hash {
-                return Err(Error::UploadInvalid("its bytes are not those that the state describes"));
+                return Err(Error::UploadInvalid(
+                    "its bytes are not those that the state describes",
+                ));
             }
             hasher
         };

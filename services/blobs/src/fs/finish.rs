@@ -43,7 +43,12 @@ impl FsBackend {
             // Read all of it: what is hashed is then what is there, whatever the state says.
             _ => {
                 // Runs to its end even if a newer lease comes: the newer finds the work done.
-                store::rehash(&file, size, Hasher::new(digest.algorithm()), &CancellationToken::new())?
+                store::rehash(
+                    &file,
+                    size,
+                    Hasher::new(digest.algorithm()),
+                    &CancellationToken::new(),
+                )?
             }
         };
         let saved = actual.save();
@@ -64,7 +69,12 @@ impl FsBackend {
     ///
     /// That an object has this session's id in its key proves that its bytes were checked against the digest in its
     /// key, for the rename comes last; nothing has to be read again.
-    fn finish_without_bytes(&self, lease: &Lease, object_key: ObjectKey, size: u64) -> Result<Finished, Error> {
+    fn finish_without_bytes(
+        &self,
+        lease: &Lease,
+        object_key: ObjectKey,
+        size: u64,
+    ) -> Result<Finished, Error> {
         match self.store.confirm_object(&object_key)? {
             Some(present) if present == size => Ok(Finished { object_key, size }),
             Some(_) => Err(Error::UploadInvalid("it was finished with other bytes")),

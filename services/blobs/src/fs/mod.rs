@@ -12,8 +12,8 @@ use roadstead_types::Digest;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 pub use self::store::OpenError;
-pub(crate) use self::{append::Chunks, finish::Finished, read::ObjectChunks};
 use self::store::Store;
+pub(crate) use self::{append::Chunks, finish::Finished, read::ObjectChunks};
 use crate::{
     config::Config,
     error::Error,
@@ -71,7 +71,10 @@ impl FsBackend {
         chunks: Chunks,
     ) -> mpsc::Receiver<Result<Progress, Error>> {
         let (replies, progress) = mpsc::channel(REPLIES);
-        self.tasks.spawn("append", append::run(Arc::clone(self), lease, state, chunks, replies));
+        self.tasks.spawn(
+            "append",
+            append::run(Arc::clone(self), lease, state, chunks, replies),
+        );
         progress
     }
 
@@ -96,7 +99,11 @@ impl FsBackend {
         .await?
     }
 
-    pub(crate) async fn purge(self: &Arc<Self>, lease: Lease, state: Option<UploadState>) -> Result<(), Error> {
+    pub(crate) async fn purge(
+        self: &Arc<Self>,
+        lease: Lease,
+        state: Option<UploadState>,
+    ) -> Result<(), Error> {
         let claim = self.sessions.claim(&lease).await?;
         let backend = Arc::clone(self);
         blocking(move || backend.purge_claimed(&lease, state.as_ref(), claim)).await?
@@ -105,7 +112,11 @@ impl FsBackend {
     pub(crate) async fn stat(self: &Arc<Self>, locator: Locator) -> Result<u64, Error> {
         let backend = Arc::clone(self);
         let size = blocking(move || backend.store.object_size(&locator.object_key)).await??;
-        if size == locator.size { Ok(size) } else { Err(Error::BlobUnknown) }
+        if size == locator.size {
+            Ok(size)
+        } else {
+            Err(Error::BlobUnknown)
+        }
     }
 
     pub(crate) async fn delete(self: &Arc<Self>, keys: Vec<ObjectKey>) -> Result<(), Error> {
@@ -116,5 +127,7 @@ impl FsBackend {
 
 /// Runs what blocks on a thread that may.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    spawn_blocking(work).await.map_err(|_| Error::Internal("a worker thread panicked"))
+    spawn_blocking(work)
+        .await
+        .map_err(|_| Error::Internal("a worker thread panicked"))
 }

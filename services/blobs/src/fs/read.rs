@@ -8,10 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    sync::mpsc,
-    time::timeout,
-};
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{FsBackend, blocking};
 use crate::{error::Error, seal::Locator};
@@ -36,7 +33,10 @@ impl FsBackend {
         let backend = Arc::clone(self);
         let (file, remaining) = blocking(move || backend.open_range(&locator, offset, length)).await??;
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        self.tasks.spawn("read", pump(file, remaining, sender, self.limits.chunk_idle_timeout));
+        self.tasks.spawn(
+            "read",
+            pump(file, remaining, sender, self.limits.chunk_idle_timeout),
+        );
         Ok(receiver)
     }
 
@@ -46,14 +46,23 @@ impl FsBackend {
         if size != locator.size {
             return Err(Error::BlobUnknown);
         }
-        let available = size.checked_sub(offset).ok_or(Error::RangeNotSatisfiable { size })?;
+        let available = size
+            .checked_sub(offset)
+            .ok_or(Error::RangeNotSatisfiable { size })?;
         if available == 0 && (offset > 0 || length > 0) {
             return Err(Error::RangeNotSatisfiable { size });
         }
         if offset > 0 {
             file.seek(SeekFrom::Start(offset))?;
         }
-        Ok((file, if length == 0 { available } else { length.min(available) }))
+        Ok((
+            file,
+            if length == 0 {
+                available
+            } else {
+                length.min(available)
+            },
+        ))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read as _, Seek as _, SeekFrom},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
@@ -10,7 +10,6 @@ use std::{
 
 use parking_lot::Mutex;
 use roadstead_types::UploadId;
-use rustix::fs::{FlockOperation, flock};
 use tokio_util::sync::CancellationToken;
 
 use crate::{error::Error, hash::Hasher, object_key::ObjectKey};
@@ -63,13 +62,17 @@ impl Store {
             .write(true)
             .open(&lock_path)
             .map_err(failed(&lock_path))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        match lock.try_lock() {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(OpenError::InUse(root.to_owned())),
-            Err(errno) => return Err(failed(&lock_path)(errno.into())),
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(root.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(failed(&lock_path)(source)),
         }
         sync_directory(root).map_err(failed(root))?;
-        Ok(Self { root: root.to_owned(), durable: Mutex::default(), _lock: lock })
+        Ok(Self {
+            root: root.to_owned(),
+            durable: Mutex::default(),
+            _lock: lock,
+        })
     }
 
     /// Opens the session's bytes to write on from `offset`; what lies behind was never acknowledged and is cut off.
@@ -79,10 +82,12 @@ impl Store {
         if offset == 0 {
             options.create(true).truncate(true);
         }
-        let mut file = options.open(self.upload_path(upload_id)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound if offset > 0 => Error::UploadInvalid("its bytes are gone"),
-            _ => error.into(),
-        })?;
+        let mut file = options
+            .open(self.upload_path(upload_id))
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound if offset > 0 => Error::UploadInvalid("its bytes are gone"),
+                _ => error.into(),
+            })?;
         if offset > 0 {
             cut(&file, offset)?;
             file.seek(SeekFrom::Start(offset))?;
@@ -92,7 +97,10 @@ impl Store {
 
     /// Opens the session's bytes to check them; `None` if there are none.
     pub(crate) fn find_upload(&self, upload_id: &UploadId) -> Result<Option<File>, Error> {
-        let opened = OpenOptions::new().read(true).write(true).open(self.upload_path(upload_id));
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.upload_path(upload_id));
         found(opened).map_err(Error::from)
     }
 
@@ -131,7 +139,9 @@ impl Store {
     }
 
     pub(crate) fn object_size(&self, key: &ObjectKey) -> Result<u64, Error> {
-        found(fs::metadata(self.object_path(key)))?.map(|metadata| metadata.len()).ok_or(Error::BlobUnknown)
+        found(fs::metadata(self.object_path(key)))?
+            .map(|metadata| metadata.len())
+            .ok_or(Error::BlobUnknown)
     }
 
     pub(crate) fn open_object(&self, key: &ObjectKey) -> Result<File, Error> {
@@ -172,7 +182,11 @@ impl Store {
             return Ok(());
         }
         fs::create_dir_all(directory)?;
-        for ancestor in directory.ancestors().skip(1).take_while(|ancestor| ancestor.starts_with(&self.root)) {
+        for ancestor in directory
+            .ancestors()
+            .skip(1)
+            .take_while(|ancestor| ancestor.starts_with(&self.root))
+        {
             sync_directory(ancestor)?;
         }
         self.durable.lock().insert(directory.to_owned());

@@ -14,7 +14,12 @@ impl BlobAdminService for Rpc {
         request: Request<DeleteObjectsRequest>,
     ) -> Result<Response<DeleteObjectsResponse>, Status> {
         // All or nothing is parsed first: a key that is none means that the caller is confused.
-        let keys = request.get_ref().object_keys.iter().map(|key| ObjectKey::parse(key)).collect::<Result<_, _>>()?;
+        let keys = request
+            .get_ref()
+            .object_keys
+            .iter()
+            .map(|key| ObjectKey::parse(key))
+            .collect::<Result<_, _>>()?;
         self.backend.delete(keys).await?;
         Ok(Response::new(DeleteObjectsResponse {}))
     }

@@ -18,11 +18,15 @@ impl BlobReadService for Rpc {
     }
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
-        let ReadRequest { locator, offset, length } = request.into_inner();
+        let ReadRequest {
+            locator,
+            offset,
+            length,
+        } = request.into_inner();
         let locator = self.seals.open_locator(&locator)?;
         let chunks = self.backend.read(locator, offset, length).await?;
-        let responses =
-            ReceiverStream::new(chunks).map(|chunk| chunk.map(|chunk| ReadResponse { chunk }).map_err(Status::from));
+        let responses = ReceiverStream::new(chunks)
+            .map(|chunk| chunk.map(|chunk| ReadResponse { chunk }).map_err(Status::from));
         Ok(Response::new(responses.boxed()))
     }
 }

@@ -1,7 +1,7 @@
 use futures::{StreamExt as _, stream::BoxStream};
 use roadstead_proto::blobs::v1::{
-    AbortRequest, AbortResponse, AppendRequest, AppendResponse, Checkpoint, FinishRequest, FinishResponse, Receipt,
-    append_request, append_response, blob_write_service_server::BlobWriteService,
+    AbortRequest, AbortResponse, AppendRequest, AppendResponse, Checkpoint, FinishRequest, FinishResponse,
+    Receipt, append_request, append_response, blob_write_service_server::BlobWriteService,
 };
 use roadstead_types::Digest;
 use tokio_stream::wrappers::ReceiverStream;
@@ -39,7 +39,9 @@ impl BlobWriteService for Rpc {
                     offset: state.offset,
                 }),
             };
-            Ok(AppendResponse { message: Some(message) })
+            Ok(AppendResponse {
+                message: Some(message),
+            })
         });
         Ok(Response::new(responses.boxed()))
     }

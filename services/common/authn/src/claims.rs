@@ -48,7 +48,9 @@ pub struct Access {
 
 impl Access {
     fn covers(&self, repository: &RepositoryName, action: Action) -> bool {
-        self.resource_type == "repository" && self.name == repository.as_str() && self.actions.contains(action)
+        self.resource_type == "repository"
+            && self.name == repository.as_str()
+            && self.actions.contains(action)
     }
 }
 
@@ -130,9 +132,9 @@ impl RegistryClaims {
 
     /// Returns whether the token may list repositories.
     pub fn allows_catalog(&self) -> bool {
-        self.access
-            .iter()
-            .any(|access| access.resource_type == "registry" && access.name == "catalog" && !access.actions.is_empty())
+        self.access.iter().any(|access| {
+            access.resource_type == "registry" && access.name == "catalog" && !access.actions.is_empty()
+        })
     }
 }
 
@@ -145,7 +147,9 @@ pub trait TokenClaims: Sized {
 
 impl TokenClaims for AccessClaims {
     fn from_wire(wire: WireClaims) -> Option<Self> {
-        let act = wire.act.filter(|act| !act.principal().is_anonymous() && act.subject == wire.sub)?;
+        let act = wire
+            .act
+            .filter(|act| !act.principal().is_anonymous() && act.subject == wire.sub)?;
         Some(Self {
             jti: wire.jti,
             principal: act.principal(),

@@ -29,9 +29,11 @@ impl<C> From<VerifyError<C>> for Status {
                 ErrorReason::TokenInvalid,
                 "the token is not one of this registry",
             ),
-            VerifyError::Expired(_) => {
-                status(Code::Unauthenticated, ErrorReason::TokenExpired, "the token has expired")
-            }
+            VerifyError::Expired(_) => status(
+                Code::Unauthenticated,
+                ErrorReason::TokenExpired,
+                "the token has expired",
+            ),
             VerifyError::KeysUnavailable => with_retry_after(
                 status(
                     Code::Unavailable,

@@ -78,7 +78,12 @@ impl PinnedKeys {
         }
         let jwks: JwkSet = serde_json::from_str(&set.jwks_json)?;
         let keys = jwks.keys.iter().filter_map(PublicKey::from_jwk).collect();
-        Ok(Self { issuer: set.issuer.clone(), audience: set.audience.clone(), token_type, keys })
+        Ok(Self {
+            issuer: set.issuer.clone(),
+            audience: set.audience.clone(),
+            token_type,
+            keys,
+        })
     }
 
     /// Verifies `token` at `now`, in Unix seconds. Gives none when it is not to be believed, whatever its age.
@@ -88,7 +93,9 @@ impl PinnedKeys {
         }
         let header = jsonwebtoken::decode_header(token).ok()?;
         let key = self.key_for(&header)?;
-        let claims = jsonwebtoken::decode::<WireClaims>(token, &key.key, &self.validation(key.algorithm)).ok()?.claims;
+        let claims = jsonwebtoken::decode::<WireClaims>(token, &key.key, &self.validation(key.algorithm))
+            .ok()?
+            .claims;
         // The library accepts lists that contain the pinned values; we sign none, so only equality will do.
         let ours = claims.iss == self.issuer && claims.aud == self.audience;
         let begun = claims.nbf <= now + SKEW && claims.iat <= now + SKEW;
@@ -97,13 +104,19 @@ impl PinnedKeys {
         }
         let expired = claims.exp <= now;
         let claims = C::from_wire(claims)?;
-        Some(if expired { Believed::Expired(claims) } else { Believed::Fresh(claims) })
+        Some(if expired {
+            Believed::Expired(claims)
+        } else {
+            Believed::Fresh(claims)
+        })
     }
 
     fn key_for(&self, header: &Header) -> Option<&PublicKey> {
         let kid = header.kid.as_deref()?;
         let pinned = header.typ.as_deref() == Some(self.token_type) && header.crit.is_none();
-        self.keys.iter().find(|key| pinned && key.kid == kid && key.algorithm == header.alg)
+        self.keys
+            .iter()
+            .find(|key| pinned && key.kid == kid && key.algorithm == header.alg)
     }
 
     fn validation(&self, algorithm: Algorithm) -> Validation {
@@ -121,10 +134,18 @@ impl PinnedKeys {
 impl PublicKey {
     fn from_jwk(jwk: &Jwk) -> Option<Self> {
         let algorithm = match &jwk.algorithm {
-            AlgorithmParameters::EllipticCurve(params) if params.curve == EllipticCurve::P256 => Algorithm::ES256,
-            AlgorithmParameters::OctetKeyPair(params) if params.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
+            AlgorithmParameters::EllipticCurve(params) if params.curve == EllipticCurve::P256 => {
+                Algorithm::ES256
+            }
+            AlgorithmParameters::OctetKeyPair(params) if params.curve == EllipticCurve::Ed25519 => {
+                Algorithm::EdDSA
+            }
             _ => return None,
         };
-        Some(Self { kid: jwk.common.key_id.clone()?, algorithm, key: DecodingKey::from_jwk(jwk).ok()? })
+        Some(Self {
+            kid: jwk.common.key_id.clone()?,
+            algorithm,
+            key: DecodingKey::from_jwk(jwk).ok()?,
+        })
     }
 }

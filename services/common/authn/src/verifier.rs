@@ -19,11 +19,11 @@ use crate::{AccessClaims, Believed, KeySetError, PinnedKeys, RegistryClaims, Tok
 /// Tokens remembered of each kind. At some 500 bytes each this is a few megabytes.
 const REMEMBERED: u64 = 8192;
 /// A token that nobody shows any more is forgotten after this long.
-const IDLE: Duration = Duration::from_secs(120);
+const IDLE: Duration = Duration::from_mins(2);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// Bounds of how often keys are asked for, whatever auth says.
-const REFRESH: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+const REFRESH: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
 
 /// Returns the SHA-256 of a token, by which caches and push grants know it without holding it.
 pub fn token_hash(token: &str) -> [u8; 32] {
@@ -67,7 +67,7 @@ impl Verifier {
             registry: decisions(),
             access: decisions(),
         });
-        let stop = tasks.token();
+        let stop = tasks.token().clone();
         let refresh = keep_fresh(shared.clone(), KeyServiceClient::new(auth));
         tasks.spawn("authn-keys", async move {
             tokio::select! {
@@ -123,7 +123,11 @@ impl Verifier {
             && generation == ring.generation
         {
             let fresh = expires_at(&claims) > now;
-            return if fresh { Ok(claims) } else { Err(VerifyError::Expired(claims)) };
+            return if fresh {
+                Ok(claims)
+            } else {
+                Err(VerifyError::Expired(claims))
+            };
         }
         match keys(&ring).verify::<C>(token, now) {
             None => Err(VerifyError::Invalid),
@@ -142,7 +146,10 @@ impl Verifier {
 }
 
 fn decisions<C: Send + Sync + 'static>() -> Decisions<C> {
-    Cache::builder().max_capacity(REMEMBERED).time_to_idle(IDLE).build()
+    Cache::builder()
+        .max_capacity(REMEMBERED)
+        .time_to_idle(IDLE)
+        .build()
 }
 
 async fn keep_fresh(shared: Arc<Shared>, mut auth: KeyServiceClient<RpcChannel>) {
@@ -150,7 +157,9 @@ async fn keep_fresh(shared: Arc<Shared>, mut auth: KeyServiceClient<RpcChannel>)
     loop {
         let answer = auth.list_key_sets(ListKeySetsRequest {}).await;
         let outcome = match answer {
-            Ok(answer) => shared.accept(answer.into_inner()).map_err(|error| error.to_string()),
+            Ok(answer) => shared
+                .accept(answer.into_inner())
+                .map_err(|error| error.to_string()),
             Err(status) => Err(status.code().to_string()),
         };
         let pause = match outcome {
@@ -159,7 +168,11 @@ async fn keep_fresh(shared: Arc<Shared>, mut auth: KeyServiceClient<RpcChannel>)
                 (max_age / 2).clamp(REFRESH.0, REFRESH.1)
             }
             Err(error) => {
-                tracing::warn!(error, had_keys = *shared.arrived.borrow(), "token keys could not be refreshed");
+                tracing::warn!(
+                    error,
+                    had_keys = *shared.arrived.borrow(),
+                    "token keys could not be refreshed"
+                );
                 let pause = retry;
                 retry = (retry * 2).min(LAST_RETRY);
                 pause
@@ -184,7 +197,12 @@ impl Shared {
             PinnedKeys::from_key_set(set.unwrap_or(&KeySet::default()))
         };
         let (registry, access) = (keys_of(TokenKind::Registry)?, keys_of(TokenKind::Access)?);
-        *ring = Some(Arc::new(KeyRing { generation, published: answer.key_sets, registry, access }));
+        *ring = Some(Arc::new(KeyRing {
+            generation,
+            published: answer.key_sets,
+            registry,
+            access,
+        }));
         self.arrived.send_replace(true);
         Ok(max_age)
     }

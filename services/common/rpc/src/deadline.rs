@@ -173,3 +173,79 @@ impl HttpBody for DeadlineBody {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::{HeaderMap, HeaderValue};
+    use http_body::Frame;
+    use http_body_util::{BodyExt as _, StreamBody};
+    use tokio::time::Instant;
+    use tonic::{Code, Status, body::Body};
+    use tower::{Service as _, service_fn};
+
+    use super::{Deadline, DeadlineBody, GRPC_TIMEOUT, parse_timeout, set_timeout};
+    use crate::{body::code_in, call::Call};
+
+    #[test]
+    fn a_timeout_is_read_as_it_was_written() {
+        for timeout in [0, 1, 999, 99_999_999, 100_000_000, 86_400_000_000].map(Duration::from_micros) {
+            let mut headers = HeaderMap::new();
+            set_timeout(&mut headers, timeout);
+            assert_eq!(parse_timeout(&headers[GRPC_TIMEOUT]), Some(timeout));
+        }
+    }
+
+    #[test]
+    fn every_unit_is_known_and_nonsense_is_ignored() {
+        let parse = |text: &'static str| parse_timeout(&HeaderValue::from_static(text));
+        assert_eq!(parse("2H"), Some(Duration::from_hours(2)));
+        assert_eq!(parse("2M"), Some(Duration::from_mins(2)));
+        assert_eq!(parse("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(parse("2m"), Some(Duration::from_millis(2)));
+        assert_eq!(parse("2n"), Some(Duration::from_nanos(2)));
+        assert_eq!(parse("99999999H"), Some(Duration::from_hours(99_999_999)));
+        for nonsense in ["", "S", "2", "2x", "-2S", "+2S", "2 S", "123456789S"] {
+            assert_eq!(parse(nonsense), None, "{nonsense:?}");
+        }
+        assert_eq!(
+            parse_timeout(&HeaderValue::from_bytes(b"2\xff").expect("a value")),
+            None
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_enforces_what_its_caller_asked_for() {
+        let mut service = Deadline::new(service_fn(|_: Call| std::future::pending()), None);
+        let mut request = http::Request::new(Body::empty());
+        request
+            .headers_mut()
+            .insert(GRPC_TIMEOUT, HeaderValue::from_static("5m"));
+        let error = service.call(Call::new(request)).await.expect_err("the deadline");
+        assert_eq!(error.code(), Code::DeadlineExceeded);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_always_ready_ends_at_its_deadline_too() {
+        let frame = || Ok::<_, Status>(Frame::data(Bytes::from_static(b"chunk")));
+        let endless = StreamBody::new(futures::stream::repeat_with(frame));
+        let deadline = Instant::now() + Duration::from_millis(5);
+        let mut body = DeadlineBody {
+            inner: Body::new(endless),
+            deadline,
+            timer: None,
+            passed: false,
+        };
+        let mut last = None;
+        while let Some(frame) = body.frame().await {
+            last = Some(frame.expect("no transport, no error"));
+        }
+        let trailers = last
+            .expect("a frame")
+            .into_trailers()
+            .expect("trailers at the end");
+        assert_eq!(code_in(&trailers), Some(Code::DeadlineExceeded));
+    }
+}

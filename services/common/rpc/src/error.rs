@@ -59,6 +59,10 @@ pub fn status_with<'a>(
 
 /// Tells the caller when to try again. Details that the status has already are kept.
 #[must_use]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it replaces the status, as builders do"
+)]
 pub fn with_retry_after(status: Status, delay: Duration) -> Status {
     let mut details = status.get_error_details();
     details.set_retry_info(Some(delay));

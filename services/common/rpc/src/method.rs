@@ -80,10 +80,10 @@ fn describe(
     service: &'static str,
     method: &MethodDescriptorProto,
 ) -> Method {
-    let level = method
-        .options
-        .as_ref()
-        .map_or(IdempotencyLevel::IdempotencyUnknown, |o| o.idempotency_level());
+    let level = method.options.as_ref().map_or(
+        IdempotencyLevel::IdempotencyUnknown,
+        prost_types::MethodOptions::idempotency_level,
+    );
     Method {
         index,
         full_name: &path[1..],

@@ -7,7 +7,7 @@ use std::{
 
 use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 use x509_parser::{
     extensions::GeneralName,
@@ -17,8 +17,8 @@ use x509_parser::{
 use crate::{Peer, RpcError};
 
 /// Where the PEM files are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct TlsConfig {
     /// The certificate authority that signs the certificates of all peers.
     pub ca_file: PathBuf,
@@ -80,7 +80,7 @@ impl TlsIdentity {
 
     /// A client's certificate must come from the authority. A client without one gets as far as an RPC, so that it is
     /// told why it is refused instead of seeing the connection die.
-    pub(crate) fn server_config(&self) -> Result<ServerConfig, RpcError> {
+    pub(crate) fn server_config(&self, server: Peer) -> Result<ServerConfig, RpcError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
         for authority in certificates(&self.ca, "authority")? {
@@ -94,11 +94,19 @@ impl TlsIdentity {
             .map_err(|error| RpcError::Tls(format!("certificate authority: {error}")))?;
         let key = PrivateKeyDer::from_pem_slice(&self.key)
             .map_err(|error| RpcError::Tls(format!("private key: {error}")))?;
+        let chain = certificates(&self.cert, "own")?;
+        if peer_of(&chain[0]) != Some(server) {
+            // Its clients would find out, but could only say that it cannot be reached.
+            return Err(RpcError::Tls(format!(
+                "the certificate is not of {}",
+                server.dns_name()
+            )));
+        }
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| RpcError::Tls(error.to_string()))?
             .with_client_cert_verifier(clients)
-            .with_single_cert(certificates(&self.cert, "own")?, key)
+            .with_single_cert(chain, key)
             .map_err(|error| RpcError::Tls(format!("certificate: {error}")))?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(config)

@@ -76,10 +76,17 @@ impl PublicAddress {
         }
         let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
         if !bare || !url.username().is_empty() || url.password().is_some() {
-            return Err(refuse("must be a scheme and a host only, because clients ask for /v2/ at the root"));
+            return Err(refuse(
+                "must be a scheme and a host only, because clients ask for /v2/ at the root",
+            ));
         }
         let service = service_of(&url).ok_or_else(|| refuse("has no host"))?;
-        Ok(Self { url, service, explicit: true, listen })
+        Ok(Self {
+            url,
+            service,
+            explicit: true,
+            listen,
+        })
     }
 
     fn derive(listen: SocketAddr) -> Result<Self, String> {
@@ -89,15 +96,26 @@ impl PublicAddress {
             ));
         }
         if listen.port() == 0 {
-            return Err("gateway.public_url: is required when gateway.listen leaves the port open".to_owned());
+            return Err(
+                "gateway.public_url: is required when gateway.listen leaves the port open".to_owned(),
+            );
         }
-        let url = Url::parse(&format!("http://{listen}")).map_err(|error| format!("gateway.listen: {error}"))?;
+        let url =
+            Url::parse(&format!("http://{listen}")).map_err(|error| format!("gateway.listen: {error}"))?;
         let service = service_of(&url).ok_or("gateway.listen: has no host")?;
-        Ok(Self { url, service, explicit: false, listen })
+        Ok(Self {
+            url,
+            service,
+            explicit: false,
+            listen,
+        })
     }
 }
 
 fn service_of(url: &Url) -> Option<String> {
     let host = url.host_str()?;
-    Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+    Some(
+        url.port()
+            .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
+    )
 }

@@ -30,11 +30,15 @@ pub type NamedReadiness = (&'static str, Readiness);
 /// If the configured address can't be bound.
 pub async fn bind(configured: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
     if let Some(address) = configured {
-        return TcpListener::bind(address).await.with_context(|| format!("runtime.admin_listen: binding {address}"));
+        return TcpListener::bind(address)
+            .await
+            .with_context(|| format!("runtime.admin_listen: binding {address}"));
     }
     match TcpListener::bind(RuntimeConfig::DEFAULT_ADMIN).await {
         Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("binding an admin port"),
+        Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .context("binding an admin port"),
     }
 }
 

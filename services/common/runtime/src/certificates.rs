@@ -7,14 +7,22 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
 };
 use roadstead_rpc::{Peer, SealKey};
 use roadstead_types::Clock;
 use time::{Duration, OffsetDateTime};
 
 /// Who gets a certificate: the services, and whoever operates them.
-const PEERS: [Peer; 6] = [Peer::Gateway, Peer::Auth, Peer::Metadata, Peer::Blobs, Peer::Events, Peer::Operator];
+const PEERS: [Peer; 6] = [
+    Peer::Gateway,
+    Peer::Auth,
+    Peer::Metadata,
+    Peer::Blobs,
+    Peer::Events,
+    Peer::Operator,
+];
 
 /// Far longer than a run, far shorter than a forgotten directory stays dangerous.
 const LIFETIME: Duration = Duration::days(30);
@@ -32,7 +40,11 @@ const SKEW: Duration = Duration::hours(1);
 pub fn mint(dir: &Path, clock: &Clock) -> anyhow::Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
     let ca_file = dir.join("ca.pem");
-    ensure!(!ca_file.exists(), "{} exists: certificates are made for one run only", ca_file.display());
+    ensure!(
+        !ca_file.exists(),
+        "{} exists: certificates are made for one run only",
+        ca_file.display()
+    );
     let now = OffsetDateTime::from(clock.now());
     let ca = authority(now)?;
     for peer in PEERS {
@@ -70,7 +82,9 @@ pub fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     fs::remove_file(&temporary).with_context(context)?;
     linked?;
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::File::open(parent).and_then(|dir| dir.sync_all()).with_context(context)?;
+        fs::File::open(parent)
+            .and_then(|dir| dir.sync_all())
+            .with_context(context)?;
     }
     Ok(())
 }
@@ -78,7 +92,9 @@ pub fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
 fn authority(now: OffsetDateTime) -> anyhow::Result<CertifiedIssuer<'static, KeyPair>> {
     let mut params = CertificateParams::default();
     (params.not_before, params.not_after) = (now - SKEW, now + LIFETIME);
-    params.distinguished_name.push(DnType::CommonName, "Roadstead, one run");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Roadstead, one run");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
@@ -87,8 +103,13 @@ fn authority(now: OffsetDateTime) -> anyhow::Result<CertifiedIssuer<'static, Key
 fn leaf(peer: Peer, now: OffsetDateTime) -> anyhow::Result<CertificateParams> {
     let mut params = CertificateParams::new(vec![peer.dns_name().to_owned()])?;
     (params.not_before, params.not_after) = (now - SKEW, now + LIFETIME);
-    params.distinguished_name.push(DnType::CommonName, format!("roadstead-{peer}"));
+    params
+        .distinguished_name
+        .push(DnType::CommonName, format!("roadstead-{peer}"));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
     Ok(params)
 }

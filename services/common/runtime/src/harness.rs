@@ -14,7 +14,9 @@ use tokio::net::TcpListener;
 
 use crate::address::PublicAddress;
 use crate::admin;
-use crate::config::{ConfigSources, ConfigTree, RpcConfig, RuntimeConfig, TelemetryConfig, Validate, parse_assignment};
+use crate::config::{
+    ConfigSources, ConfigTree, RpcConfig, RuntimeConfig, TelemetryConfig, Validate, parse_assignment,
+};
 use crate::service::{Built, Serves, ServiceContext};
 use crate::shutdown::Lifecycle;
 use crate::telemetry::Telemetry;
@@ -59,7 +61,10 @@ where
     let flags = Flags::parse();
     let outcome = settings(program, flags).and_then(|settings| {
         install_crypto();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting tokio")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("starting tokio")?;
         runtime.block_on(Box::pin(serve(program, settings, build)))
     });
     match outcome {
@@ -85,12 +90,23 @@ pub fn install_crypto() {
 pub fn create_data_dir(path: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(path).with_context(|| format!("runtime.data_dir: {}", path.display()))
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("runtime.data_dir: {}", path.display()))
 }
 
-fn settings<C: DeserializeOwned + Default + Validate>(program: Program, flags: Flags) -> anyhow::Result<Settings<C>> {
+fn settings<C: DeserializeOwned + Default + Validate>(
+    program: Program,
+    flags: Flags,
+) -> anyhow::Result<Settings<C>> {
     let mut sources = ConfigSources::from_file(flags.config);
-    sources.overrides = flags.set.iter().map(|text| parse_assignment(text)).collect::<Result<_, _>>()?;
+    sources.overrides = flags
+        .set
+        .iter()
+        .map(|text| parse_assignment(text))
+        .collect::<Result<_, _>>()?;
     let tree = ConfigTree::load(sources)?;
     let mut reader = tree.reader();
     let settings = Settings {
@@ -98,7 +114,11 @@ fn settings<C: DeserializeOwned + Default + Validate>(program: Program, flags: F
         runtime: reader.section("runtime"),
         telemetry: reader.section("telemetry"),
         rpc: reader.section::<RpcConfig>("rpc"),
-        public: if program.needs_public_address { PublicAddress::read(&mut reader) } else { None },
+        public: if program.needs_public_address {
+            PublicAddress::read(&mut reader)
+        } else {
+            None
+        },
     };
     if settings.rpc.tls.is_none() && !reader.contains("rpc.tls") {
         reader.problem("rpc.tls: is required: services only speak mutual TLS");
@@ -122,16 +142,28 @@ where
     Fut: Future<Output = anyhow::Result<B>>,
     B: Into<Built>,
 {
-    let Settings { service, runtime, telemetry, rpc, public } = settings;
+    let Settings {
+        service,
+        runtime,
+        telemetry,
+        rpc,
+        public,
+    } = settings;
     let name = format!("roadstead-{}", program.peer);
     let telemetry = Telemetry::init(&name, &telemetry, &runtime)?;
     create_data_dir(&runtime.data_dir)?;
     let files = rpc.tls.context("rpc.tls: is required")?;
     let tls = TlsIdentity::from_files(&files).context("rpc.tls")?;
     // Bound before anything is built: a port in use is the likeliest failure and should not leave work half done.
-    let address = public.as_ref().map(|public| public.listen).filter(|_| program.peer == Peer::Gateway).or(rpc.listen);
+    let address = public
+        .as_ref()
+        .map(|public| public.listen)
+        .filter(|_| program.peer == Peer::Gateway)
+        .or(rpc.listen);
     let address = address.context("rpc.listen: is required")?;
-    let listener = TcpListener::bind(address).await.with_context(|| format!("binding {address}"))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("binding {address}"))?;
     let admin = admin::bind(runtime.admin_listen).await?;
 
     let mut lifecycle = Lifecycle::new(runtime.drain_delay, runtime.shutdown_grace);
@@ -144,7 +176,11 @@ where
         endpoints: rpc.endpoints,
         tls: tls.clone(),
     };
-    let Built { serves, tasks, readiness } = build(service, context).await?.into();
+    let Built {
+        serves,
+        tasks,
+        readiness,
+    } = build(service, context).await?.into();
     let admin_address = admin.local_addr()?;
     let line = ready_line(&name, &serves, listener.local_addr()?, admin_address);
     lifecycle.add((peer_name(program.peer), readiness), tasks);
@@ -153,7 +189,9 @@ where
     let (accepting, grace) = (lifecycle.accepting_token(), runtime.shutdown_grace);
     match serves {
         Serves::Clients(serve) => lifecycle.serve(serve(listener)),
-        Serves::Rpc(server) => lifecycle.serve(async move { Ok(server.serve(listener, &tls, accepting, grace).await?) }),
+        Serves::Rpc(server) => {
+            lifecycle.serve(async move { Ok(server.serve(listener, &tls, accepting, grace).await?) });
+        }
     }
     let outcome = lifecycle.run().await;
     telemetry.flush().await;

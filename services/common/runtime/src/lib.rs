@@ -20,8 +20,8 @@ mod telemetry;
 
 pub use address::{DEFAULT_LISTEN, PublicAddress};
 pub use config::{
-    ConfigError, ConfigSources, ConfigTree, ConfigValue, Endpoints, LogFormat, Reader, RpcConfig, RuntimeConfig, SECTIONS,
-    TelemetryConfig, Validate, parse_assignment,
+    ConfigError, ConfigSources, ConfigTree, ConfigValue, Endpoints, LogFormat, Reader, RpcConfig,
+    RuntimeConfig, SECTIONS, TelemetryConfig, Validate, parse_assignment,
 };
 pub use harness::{Program, create_data_dir, install_crypto, run};
 pub use service::{Built, BuiltService, ServiceContext};

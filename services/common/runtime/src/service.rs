@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use anyhow::Context as _;
-use roadstead_rpc::{CallPolicy, Endpoint, Peer, Readiness, RpcChannel, RpcServer, SealKey, TaskSet, TlsIdentity};
+use roadstead_rpc::{
+    CallPolicy, Endpoint, Peer, Readiness, RpcChannel, RpcServer, SealKey, TaskSet, TlsIdentity,
+};
 use roadstead_types::Clock;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -47,13 +49,27 @@ impl Built {
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let serve: ServeFront = Box::new(move |listener| Box::pin(serve(listener)));
-        Self { serves: Serves::Clients(serve), tasks, readiness }
+        Self {
+            serves: Serves::Clients(serve),
+            tasks,
+            readiness,
+        }
     }
 }
 
 impl From<BuiltService> for Built {
-    fn from(BuiltService { server, tasks, readiness }: BuiltService) -> Self {
-        Self { serves: Serves::Rpc(server), tasks, readiness }
+    fn from(
+        BuiltService {
+            server,
+            tasks,
+            readiness,
+        }: BuiltService,
+    ) -> Self {
+        Self {
+            serves: Serves::Rpc(server),
+            tasks,
+            readiness,
+        }
     }
 }
 
@@ -88,9 +104,16 @@ impl ServiceContext {
     ///
     /// If `rpc.endpoints` does not say where the service is, or the certificates can't be used.
     pub fn channel(&self, server: Peer) -> anyhow::Result<RpcChannel> {
-        let uri = self.endpoints.get(server).with_context(|| format!("rpc.endpoints.{server}: is required"))?;
-        let endpoint = Endpoint { uri: uri.to_string(), server };
-        RpcChannel::connect(endpoint, &self.tls, CallPolicy::default()).with_context(|| format!("rpc.endpoints.{server}"))
+        let uri = self
+            .endpoints
+            .get(server)
+            .with_context(|| format!("rpc.endpoints.{server}: is required"))?;
+        let endpoint = Endpoint {
+            uri: uri.to_string(),
+            server,
+        };
+        RpcChannel::connect(endpoint, &self.tls, CallPolicy::default())
+            .with_context(|| format!("rpc.endpoints.{server}"))
     }
 
     /// Reads the key that metadata and blobs seal locators, leases and receipts under.
@@ -99,7 +122,8 @@ impl ServiceContext {
     ///
     /// If no file is configured, or it doesn't hold a key.
     pub fn seal_key(&self, file: Option<&Path>) -> anyhow::Result<SealKey> {
-        let file = file.context("seal_key_file: is required where metadata and blobs are separate processes")?;
+        let file =
+            file.context("seal_key_file: is required where metadata and blobs are separate processes")?;
         SealKey::from_file(file).with_context(|| format!("seal_key_file: {}", file.display()))
     }
 }

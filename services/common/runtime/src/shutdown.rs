@@ -81,7 +81,12 @@ impl Lifecycle {
         if timeout(limit, until_ready(&self.readiness)).await.is_ok() {
             return Ok(());
         }
-        let waiting: Vec<_> = self.readiness.iter().filter(|(_, service)| !service.is_ready()).map(|(name, _)| *name).collect();
+        let waiting: Vec<_> = self
+            .readiness
+            .iter()
+            .filter(|(_, service)| !service.is_ready())
+            .map(|(name, _)| *name)
+            .collect();
         anyhow::bail!("not ready after {limit:?}: {}", waiting.join(", "))
     }
 
@@ -161,7 +166,9 @@ async fn until_ready(services: &[NamedReadiness]) {
 }
 
 async fn watch_signals(stop: CancellationToken, hurry: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::warn!("signals can't be watched");
         return;
     };

@@ -20,11 +20,15 @@ use crate::config::{ConfigTree, LogFormat, RuntimeConfig, TelemetryConfig};
 
 /// The variables that switch tracing on. Without one of them nothing is exported, because the specification's default,
 /// localhost:4317, would make every process without a collector complain.
-const ENDPOINT_VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+const ENDPOINT_VARIABLES: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+];
 
 /// Durations from an in-process call to a slow upload, in seconds.
-const DURATION_BUCKETS: [f64; 14] =
-    [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const DURATION_BUCKETS: [f64; 14] = [
+    0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
 
 /// Sets a process's telemetry up.
 #[derive(Debug)]
@@ -37,10 +41,18 @@ impl Telemetry {
     /// # Errors
     ///
     /// If the exporter's variables can't be used or a subscriber is installed already.
-    pub fn init(service: &str, telemetry: &TelemetryConfig, runtime: &RuntimeConfig) -> anyhow::Result<TelemetryGuard> {
+    pub fn init(
+        service: &str,
+        telemetry: &TelemetryConfig,
+        runtime: &RuntimeConfig,
+    ) -> anyhow::Result<TelemetryGuard> {
         prometheus();
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
-        let provider = if exports_traces() { Some(tracer_provider(service)?) } else { None };
+        let provider = if exports_traces() {
+            Some(tracer_provider(service)?)
+        } else {
+            None
+        };
         let traces = provider.as_ref().map(|provider| {
             tracing_opentelemetry::layer()
                 .with_tracer(provider.tracer("roadstead"))
@@ -55,7 +67,10 @@ impl Telemetry {
             .with(log_layer(runtime.log_format).with_filter(filter))
             .try_init()
             .context("telemetry is installed already")?;
-        Ok(TelemetryGuard { provider, flush_timeout: telemetry.flush_timeout })
+        Ok(TelemetryGuard {
+            provider,
+            flush_timeout: telemetry.flush_timeout,
+        })
     }
 
     /// As [`Telemetry::init`], with the sections of `tree`.
@@ -118,7 +133,8 @@ pub fn prometheus() -> &'static PrometheusHandle {
 
 fn exports_traces() -> bool {
     let set = |name: &str| std::env::var(name).is_ok_and(|value| !value.trim().is_empty());
-    let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|set| set.trim().eq_ignore_ascii_case(value));
+    let is =
+        |name: &str, value: &str| std::env::var(name).is_ok_and(|set| set.trim().eq_ignore_ascii_case(value));
     ENDPOINT_VARIABLES.iter().any(|name| set(name))
         && !is("OTEL_SDK_DISABLED", "true")
         && !is("OTEL_TRACES_EXPORTER", "none")
@@ -135,7 +151,10 @@ fn tracer_provider(service: &str) -> anyhow::Result<SdkTracerProvider> {
     } else {
         detected.with_service_name(service.to_owned()).build()
     };
-    Ok(SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build())
+    Ok(SdkTracerProvider::builder()
+        .with_resource(resource)
+        .with_batch_exporter(exporter)
+        .build())
 }
 
 /// Logs go to stderr: stdout belongs to what the program has to say.
@@ -152,7 +171,11 @@ where
     if text {
         layer.with_ansi(std::io::stderr().is_terminal()).boxed()
     } else {
-        layer.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
+        layer
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .boxed()
     }
 }
-

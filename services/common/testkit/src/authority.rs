@@ -20,6 +20,9 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::TestKeys;
 
+/// Seconds for which keys may be used; short, so that tests see verifiers come back.
+const MAX_AGE: u32 = 2;
+
 /// Serves `KeyService` and `AuthorizationService` for the tokens of [`TestKeys`].
 #[derive(Clone, Debug)]
 pub struct TestAuthority(Arc<State>);
@@ -45,7 +48,10 @@ impl TestAuthority {
     /// Lets `principal` read the repositories under `prefix`, beyond what is public.
     pub fn grant_read(&self, principal: &Principal, prefix: &str) {
         let mut readable = self.0.readable.lock().unwrap_or_else(PoisonError::into_inner);
-        readable.entry(principal.clone()).or_default().push(prefix.to_owned());
+        readable
+            .entry(principal.clone())
+            .or_default()
+            .push(prefix.to_owned());
     }
 
     /// Publishes other keys from now on.
@@ -81,7 +87,11 @@ impl TestAuthority {
 
     fn check_up(&self) -> Result<(), Status> {
         if self.0.down.load(Ordering::SeqCst) {
-            return Err(status(Code::Unavailable, ErrorReason::Unavailable, "switched off by the test"));
+            return Err(status(
+                Code::Unavailable,
+                ErrorReason::Unavailable,
+                "switched off by the test",
+            ));
         }
         Ok(())
     }
@@ -112,7 +122,10 @@ impl KeyService for TestAuthority {
                 jwks_json: jwks.to_string(),
             })
             .collect();
-        Ok(Response::new(ListKeySetsResponse { key_sets, max_age: 60 }))
+        Ok(Response::new(ListKeySetsResponse {
+            key_sets,
+            max_age: MAX_AGE,
+        }))
     }
 }
 
@@ -124,13 +137,19 @@ impl AuthorizationService for TestAuthority {
     ) -> Result<Response<ListReadablePrefixesResponse>, Status> {
         self.check_up()?;
         let Some(principal) = self.keys().identify(&request.get_ref().token) else {
-            return Err(status(Code::Unauthenticated, ErrorReason::TokenInvalid, "not signed by the test"));
+            return Err(status(
+                Code::Unauthenticated,
+                ErrorReason::TokenInvalid,
+                "not signed by the test",
+            ));
         };
         let readable = self.0.readable.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Response::new(ListReadablePrefixesResponse {
             prefixes: readable.get(&principal).cloned().unwrap_or_default(),
-            identity: (!principal.is_anonymous())
-                .then(|| Identity { issuer: principal.issuer.clone(), subject: principal.subject.clone() }),
+            identity: (!principal.is_anonymous()).then(|| Identity {
+                issuer: principal.issuer.clone(),
+                subject: principal.subject.clone(),
+            }),
         }))
     }
 }

@@ -15,10 +15,13 @@ impl TestCertificates {
     /// Mints an authority.
     pub fn mint() -> Self {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "Roadstead test authority");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Roadstead test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let authority = CertifiedIssuer::self_signed(params, generate_key()).expect("an authority can be minted");
+        let authority =
+            CertifiedIssuer::self_signed(params, generate_key()).expect("an authority can be minted");
         Self { authority }
     }
 
@@ -31,16 +34,21 @@ impl TestCertificates {
     pub fn identity(&self, peer: Peer) -> TlsIdentity {
         let names = [peer.dns_name(), "localhost", "127.0.0.1", "::1"];
         let (certificate, key) = self.certificate(&names);
-        TlsIdentity::from_pem(self.authority_pem(), certificate, key).expect("a minted identity is well-formed")
+        TlsIdentity::from_pem(self.authority_pem(), certificate, key)
     }
 
     /// Mints a certificate for `names` (DNS names or addresses) and returns it and its key as PEM.
     pub fn certificate(&self, names: &[&str]) -> (String, String) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).expect("the names are well-formed");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         let key = generate_key();
-        let certificate = params.signed_by(&key, &self.authority).expect("a certificate can be signed");
+        let certificate = params
+            .signed_by(&key, &self.authority)
+            .expect("a certificate can be signed");
         (certificate.pem(), key.serialize_pem())
     }
 }

@@ -75,7 +75,9 @@ impl OidcIssuer {
         let (listener, address) = bind().await;
         let shared = Shared::new(format!("http://{address}"), address, clock);
         let router = router(shared.clone());
-        Self::serve(shared, async move { axum::serve(listener, router).await.expect("the issuer serves") })
+        Self::serve(shared, async move {
+            axum::serve(listener, router).await.expect("the issuer serves");
+        })
     }
 
     /// Starts an issuer at `https://localhost:<port>` whose certificate is signed by `certificates`.
@@ -84,7 +86,9 @@ impl OidcIssuer {
         let shared = Shared::new(format!("https://localhost:{}", address.port()), address, clock);
         let router = router(shared.clone());
         let listener = TlsListener::new(listener, certificates);
-        Self::serve(shared, async move { axum::serve(listener, router).await.expect("the issuer serves") })
+        Self::serve(shared, async move {
+            axum::serve(listener, router).await.expect("the issuer serves");
+        })
     }
 
     /// Returns the issuer's URL, without a trailing slash.
@@ -165,9 +169,15 @@ impl OidcIssuer {
         self.shared.key_fetches.load(Ordering::SeqCst)
     }
 
-    #[allow(clippy::disallowed_methods, reason = "the task is owned here and ends with the issuer")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the task is owned here and ends with the issuer"
+    )]
     fn serve(shared: Arc<Shared>, server: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self { shared, server: tokio::spawn(server) }
+        Self {
+            shared,
+            server: tokio::spawn(server),
+        }
     }
 }
 
@@ -197,7 +207,9 @@ impl Shared {
 }
 
 async fn bind() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a loopback port is free");
+    let listener = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .expect("a loopback port is free");
     let address = listener.local_addr().expect("a bound listener has an address");
     (listener, address)
 }
@@ -207,7 +219,10 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/.well-known/openid-configuration", get(discovery))
         .route("/keys", get(key_set))
         // Where the redirects lead; it works, so that following one is seen to succeed.
-        .route("/elsewhere/.well-known/openid-configuration", get(discovery_document))
+        .route(
+            "/elsewhere/.well-known/openid-configuration",
+            get(discovery_document),
+        )
         .route("/elsewhere/keys", get(key_document))
         .with_state(shared)
 }
@@ -216,7 +231,9 @@ async fn discovery(State(shared): State<Arc<Shared>>) -> Response {
     shared.discoveries.fetch_add(1, Ordering::SeqCst);
     let fault = shared.published().fault;
     match fault {
-        Some(fault) if fault != Fault::NoKeys => misbehave(&shared, fault, "/.well-known/openid-configuration").await,
+        Some(fault) if fault != Fault::NoKeys => {
+            misbehave(&shared, fault, "/.well-known/openid-configuration").await
+        }
         _ => discovery_document(State(shared)).await,
     }
 }
@@ -255,9 +272,11 @@ async fn misbehave(shared: &Shared, fault: Fault, path: &str) -> Response {
         Fault::Oversized => {
             Json(json!({ "issuer": shared.url, "padding": "x".repeat(1 << 20) })).into_response()
         }
-        Fault::Redirect => {
-            (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, format!("/elsewhere{path}"))]).into_response()
-        }
+        Fault::Redirect => (
+            StatusCode::TEMPORARY_REDIRECT,
+            [(header::LOCATION, format!("/elsewhere{path}"))],
+        )
+            .into_response(),
         Fault::OtherIssuer => Json(json!({
             "issuer": "https://elsewhere.example",
             "jwks_uri": format!("{}/keys", shared.url),

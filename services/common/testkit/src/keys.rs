@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 use aws_lc_rs::{
     encoding::AsDer as _,
     rsa::{KeyPair, KeySize},
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair},
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, jwk::Jwk};
@@ -22,21 +24,27 @@ pub struct SigningKey {
 impl SigningKey {
     /// Generates a P-256 key.
     pub fn es256(kid: &str) -> Self {
-        let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &aws_lc_rs::rand::SystemRandom::new())
-            .expect("a P-256 key can be generated");
+        let key = EcdsaKeyPair::generate_pkcs8(
+            &ECDSA_P256_SHA256_FIXED_SIGNING,
+            &aws_lc_rs::rand::SystemRandom::new(),
+        )
+        .expect("a P-256 key can be generated");
         Self::new(kid, Algorithm::ES256, EncodingKey::from_ec_der(key.as_ref()))
     }
 
     /// Generates a P-384 key.
     pub fn es384(kid: &str) -> Self {
-        let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &aws_lc_rs::rand::SystemRandom::new())
-            .expect("a P-384 key can be generated");
+        let key = EcdsaKeyPair::generate_pkcs8(
+            &ECDSA_P384_SHA384_FIXED_SIGNING,
+            &aws_lc_rs::rand::SystemRandom::new(),
+        )
+        .expect("a P-384 key can be generated");
         Self::new(kid, Algorithm::ES384, EncodingKey::from_ec_der(key.as_ref()))
     }
 
     /// Generates an Ed25519 key.
     pub fn ed25519(kid: &str) -> Self {
-        let key = Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new())
+        let key = Ed25519KeyPair::generate_pkcs8v1(&aws_lc_rs::rand::SystemRandom::new())
             .expect("an Ed25519 key can be generated");
         Self::new(kid, Algorithm::EdDSA, EncodingKey::from_ed_der(key.as_ref()))
     }
@@ -49,14 +57,21 @@ impl SigningKey {
             "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
             STANDARD.encode(pkcs8.as_ref())
         );
-        Self::new(kid, algorithm, EncodingKey::from_rsa_pem(pem.as_bytes()).expect("the key is RSA"))
+        Self::new(
+            kid,
+            algorithm,
+            EncodingKey::from_rsa_pem(pem.as_bytes()).expect("the key is RSA"),
+        )
     }
 
     /// Gives a 2048-bit RSA key that is generated once per process, because that takes a noticeable time.
     pub fn rs256(kid: &str) -> Self {
         static KEY: OnceLock<SigningKey> = OnceLock::new();
         let key = KEY.get_or_init(|| Self::rsa("shared", Algorithm::RS256)).clone();
-        Self { kid: Some(kid.to_owned()), ..key }
+        Self {
+            kid: Some(kid.to_owned()),
+            ..key
+        }
     }
 
     /// Returns the same key without a key id, as issuers with a single key publish it.
@@ -113,6 +128,10 @@ impl SigningKey {
     }
 
     fn new(kid: &str, algorithm: Algorithm, encoding: EncodingKey) -> Self {
-        Self { kid: Some(kid.to_owned()), algorithm, encoding }
+        Self {
+            kid: Some(kid.to_owned()),
+            algorithm,
+            encoding,
+        }
     }
 }

@@ -22,7 +22,8 @@ pub(crate) struct TlsListener {
 impl TlsListener {
     pub(crate) fn new(listener: TcpListener, certificates: &TestCertificates) -> Self {
         let (certificate, key) = certificates.certificate(&["localhost"]);
-        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a minted certificate");
+        let certificate =
+            CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a minted certificate");
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a minted key");
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
@@ -30,7 +31,10 @@ impl TlsListener {
             .with_no_client_auth()
             .with_single_cert(vec![certificate], key)
             .expect("the certificate and key belong together");
-        Self { listener, acceptor: TlsAcceptor::from(Arc::new(config)) }
+        Self {
+            listener,
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+        }
     }
 }
 
@@ -41,7 +45,9 @@ impl Listener for TlsListener {
     async fn accept(&mut self) -> (Self::Io, SocketAddr) {
         loop {
             // A client that refuses the certificate is part of what tests look at; the next one is served.
-            let Ok((stream, address)) = self.listener.accept().await else { continue };
+            let Ok((stream, address)) = self.listener.accept().await else {
+                continue;
+            };
             if let Ok(stream) = self.acceptor.accept(stream).await {
                 return (stream, address);
             }

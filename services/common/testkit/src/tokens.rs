@@ -52,19 +52,30 @@ impl TestKeys {
         claims["iss"] = json!(format!("{}/token", self.origin));
         claims["access"] = json!([]);
         claims["denied"] = json!([]);
-        RegistryToken(Draft { key: &self.registry, token_type: REGISTRY_TYPE.to_owned(), claims })
+        RegistryToken(Draft {
+            key: &self.registry,
+            token_type: REGISTRY_TYPE.to_owned(),
+            claims,
+        })
     }
 
     /// Signs a registry token for `principal` with `scopes` (`repository:acme/web:pull,push`), good for five minutes.
     pub fn sign_registry_token(&self, principal: &Principal, scopes: &[&str]) -> String {
-        scopes.iter().fold(self.registry_token(principal), |token, scope| token.access(scope)).sign()
+        scopes
+            .iter()
+            .fold(self.registry_token(principal), |token, scope| token.access(scope))
+            .sign()
     }
 
     /// Begins an access token for `principal`, good for an hour.
     pub fn access_token(&self, principal: &Principal) -> AccessToken<'_> {
         let mut claims = self.claims(principal, 3600);
         claims["iss"] = json!(self.origin);
-        AccessToken(Draft { key: &self.access, token_type: ACCESS_TYPE.to_owned(), claims })
+        AccessToken(Draft {
+            key: &self.access,
+            token_type: ACCESS_TYPE.to_owned(),
+            claims,
+        })
     }
 
     /// Signs an access token for `principal`, good for an hour.
@@ -90,22 +101,37 @@ impl TestKeys {
     /// Returns the issuer, type and JWK set of each kind of token.
     pub(crate) fn kinds(&self) -> [(String, &'static str, Value); 2] {
         [
-            (self.origin.clone(), ACCESS_TYPE, json!({ "keys": [self.access.jwk()] })),
-            (format!("{}/token", self.origin), REGISTRY_TYPE, json!({ "keys": [self.registry.jwk()] })),
+            (
+                self.origin.clone(),
+                ACCESS_TYPE,
+                json!({ "keys": [self.access.jwk()] }),
+            ),
+            (
+                format!("{}/token", self.origin),
+                REGISTRY_TYPE,
+                json!({ "keys": [self.registry.jwk()] }),
+            ),
         ]
     }
 
     /// Returns the identity for which a token was signed by one of these keys, whatever its age.
     pub(crate) fn identify(&self, token: &str) -> Option<Principal> {
         let header = jsonwebtoken::decode_header(token).ok()?;
-        let key = [&self.access, &self.registry].into_iter().find(|key| key.kid() == header.kid.as_deref())?;
+        let key = [&self.access, &self.registry]
+            .into_iter()
+            .find(|key| key.kid() == header.kid.as_deref())?;
         let mut validation = jsonwebtoken::Validation::new(key.algorithm());
         validation.validate_exp = false;
         validation.required_spec_claims.clear();
         validation.set_audience(&[&self.service]);
-        let claims = jsonwebtoken::decode::<Value>(token, &key.decoding(), &validation).ok()?.claims;
+        let claims = jsonwebtoken::decode::<Value>(token, &key.decoding(), &validation)
+            .ok()?
+            .claims;
         let text = |name: &str| claims["act"][name].as_str().unwrap_or_default().to_owned();
-        Some(Principal { issuer: text("iss"), subject: text("sub") })
+        Some(Principal {
+            issuer: text("iss"),
+            subject: text("sub"),
+        })
     }
 
     /// Returns the public keys of registry tokens.
@@ -216,7 +242,10 @@ impl RegistryToken<'_> {
             listed => listed.split(',').collect(),
         };
         let entry = json!({ "type": kind, "name": name, "actions": actions });
-        self.0.claims[claim].as_array_mut().expect("a list of scopes").push(entry);
+        self.0.claims[claim]
+            .as_array_mut()
+            .expect("a list of scopes")
+            .push(entry);
         self
     }
 }

@@ -28,8 +28,14 @@ impl IngestService for Ingest {
         request: Request<PublishEventsRequest>,
     ) -> Result<Response<PublishEventsResponse>, Status> {
         let events = parse(request.into_inner())?;
-        let new =
-            self.log.append(Batch { events, rejected: Vec::new(), now: self.clock.unix_millis() }).await;
+        let new = self
+            .log
+            .append(Batch {
+                events,
+                rejected: Vec::new(),
+                now: self.clock.unix_millis(),
+            })
+            .await;
         metrics::counter!("events_logged_total").increment(new.map_err(Error::from)? as u64);
         Ok(Response::new(PublishEventsResponse {}))
     }
@@ -38,14 +44,25 @@ impl IngestService for Ingest {
 fn parse(request: PublishEventsRequest) -> Result<Vec<CloudEvent>, Error> {
     let count = request.cloudevents_json.len();
     if count > EVENTS_LIMIT {
-        return Err(Error::Argument(format!("{count} events at once, but at most {EVENTS_LIMIT} are taken")));
+        return Err(Error::Argument(format!(
+            "{count} events at once, but at most {EVENTS_LIMIT} are taken"
+        )));
     }
     let parse = |(index, json)| {
         let event = CloudEvent::parse(json)?;
         if !event.r#type.starts_with(TYPE_PREFIX) {
-            return Err(format!("event {index} is of type {}, which does not come this way", event.r#type));
+            return Err(format!(
+                "event {index} is of type {}, which does not come this way",
+                event.r#type
+            ));
         }
         Ok(event)
     };
-    request.cloudevents_json.into_iter().enumerate().map(parse).collect::<Result<_, _>>().map_err(Error::Argument)
+    request
+        .cloudevents_json
+        .into_iter()
+        .enumerate()
+        .map(parse)
+        .collect::<Result<_, _>>()
+        .map_err(Error::Argument)
 }

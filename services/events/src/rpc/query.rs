@@ -37,25 +37,38 @@ impl EventQueryService for EventQuery {
         let mut query = parse(&request)?;
         query.readable = self.readable_prefixes(token).await?;
         let page = self.log.list(query).await.map_err(Error::from)?;
-        let next_page_token =
-            page.next_after.map(|after| page_token::encode(&request, after)).unwrap_or_default();
+        let next_page_token = page
+            .next_after
+            .map(|after| page_token::encode(&request, after))
+            .unwrap_or_default();
         let events = page.entries.into_iter().map(encode).collect();
-        Ok(Response::new(ListEventsResponse { events, next_page_token }))
+        Ok(Response::new(ListEventsResponse {
+            events,
+            next_page_token,
+        }))
     }
 }
 
 impl EventQuery {
     async fn readable_prefixes(&self, token: String) -> Result<Vec<RepositoryPrefix>, Error> {
         let mut authorization = self.authorization.clone();
-        let answer = authorization.list_readable_prefixes(ListReadablePrefixesRequest { token }).await;
+        let answer = authorization
+            .list_readable_prefixes(ListReadablePrefixesRequest { token })
+            .await;
         let prefixes = answer.map_err(Error::Auth)?.into_inner().prefixes;
         // One that cannot be parsed grants nothing.
-        Ok(prefixes.iter().filter_map(|prefix| RepositoryPrefix::parse(prefix).ok()).collect())
+        Ok(prefixes
+            .iter()
+            .filter_map(|prefix| RepositoryPrefix::parse(prefix).ok())
+            .collect())
     }
 }
 
 fn bearer(metadata: &MetadataMap) -> Result<&str, Error> {
-    let value = metadata.get("authorization").and_then(|value| value.to_str().ok()).ok_or(Error::TokenMissing)?;
+    let value = metadata
+        .get("authorization")
+        .and_then(|value| value.to_str().ok())
+        .ok_or(Error::TokenMissing)?;
     match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
             Ok(token.trim())

@@ -88,12 +88,22 @@ impl EventLog {
         std::fs::create_dir_all(directory).map_err(io(directory))?;
         let lock = lock(directory)?;
         let path = directory.join("events.db");
-        let schema = |source: SchemaError| OpenError::Schema { path: path.clone(), source };
+        let schema = |source: SchemaError| OpenError::Schema {
+            path: path.clone(),
+            source,
+        };
         let mut connection = connect(&path, OpenFlags::default()).map_err(|error| schema(error.into()))?;
         schema::migrate(&mut connection, now_millis).map_err(schema)?;
         let writer = Writer::start(connection, lock).map_err(io(directory))?;
-        let readers = Readers { path, permits: Semaphore::new(READERS), idle: Mutex::default() };
-        Ok(Self { writer, readers: Arc::new(readers) })
+        let readers = Readers {
+            path,
+            permits: Semaphore::new(READERS),
+            idle: Mutex::default(),
+        };
+        Ok(Self {
+            writer,
+            readers: Arc::new(readers),
+        })
     }
 
     /// Stores events; durable when it returns. Returns how many were new.
@@ -108,7 +118,12 @@ impl EventLog {
 
     pub(crate) async fn list(&self, query: Query) -> Result<Page, StoreError> {
         let readers = Arc::clone(&self.readers);
-        let _permit = self.readers.permits.acquire().await.map_err(|_| StoreError::WriterGone)?;
+        let _permit = self
+            .readers
+            .permits
+            .acquire()
+            .await
+            .map_err(|_| StoreError::WriterGone)?;
         spawn_blocking(move || readers.with(|connection| query.run(connection)))
             .await
             .map_err(|_| StoreError::ReaderPanicked)?
@@ -120,7 +135,10 @@ impl Readers {
         let idle = self.idle.lock().pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?,
+            None => connect(
+                &self.path,
+                OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+            )?,
         };
         let result = read(&connection)?;
         // A connection that failed is not used again.
@@ -142,11 +160,37 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
 
 fn lock(directory: &Path) -> Result<File, OpenError> {
     let path = directory.join("lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|source| OpenError::Io { path: path.clone(), source })?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+    let file = file.map_err(|source| OpenError::Io {
+        path: path.clone(),
+        source,
+    })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_owned())),
         Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_writer_syncs_every_commit_of_a_write_ahead_log() {
+        const FULL: i64 = 2;
+        let directory = tempfile::tempdir().unwrap();
+        let connection = connect(&directory.path().join("events.db"), OpenFlags::default()).unwrap();
+        let mode: String = connection
+            .query_row("PRAGMA journal_mode", [], |row| row.get(0))
+            .unwrap();
+        let synchronous: i64 = connection
+            .query_row("PRAGMA synchronous", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!((mode.as_str(), synchronous), ("wal", FULL));
     }
 }

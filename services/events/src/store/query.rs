@@ -95,7 +95,10 @@ impl Query {
                     break;
                 }
                 bytes += cloudevent.len();
-                page.entries.push(Entry { offset, cloudevent: cloudevent.to_vec() });
+                page.entries.push(Entry {
+                    offset,
+                    cloudevent: cloudevent.to_vec(),
+                });
             }
             last = Some(offset);
         }

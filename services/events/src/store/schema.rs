@@ -22,7 +22,9 @@ const MIGRATIONS: &[Migration] = &[Migration {
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// A newer binary changed the database in a way that this one does not understand.
-    #[error("the database needs a version of this program that knows schema {needed}, as {program} does; this one knows {known}")]
+    #[error(
+        "the database needs a version of this program that knows schema {needed}, as {program} does; this one knows {known}"
+    )]
     TooNew {
         /// The lowest schema version that a binary must know.
         needed: i64,
@@ -53,12 +55,22 @@ pub(crate) fn migrate(connection: &mut Connection, now_millis: i64) -> Result<()
         .query_row(
             "SELECT version, min_compatible, program FROM schema_migration ORDER BY version DESC LIMIT 1",
             [],
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?)),
+            |row| {
+                Ok((
+                    row.get::<_, i64>(0)?,
+                    row.get::<_, i64>(1)?,
+                    row.get::<_, String>(2)?,
+                ))
+            },
         )
         .optional()?;
     let (version, needed, program) = newest.unwrap_or_default();
     if known < needed {
-        return Err(SchemaError::TooNew { needed, known, program });
+        return Err(SchemaError::TooNew {
+            needed,
+            known,
+            program,
+        });
     }
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > version) {
         transaction.execute_batch(migration.sql)?;
@@ -73,7 +85,11 @@ pub(crate) fn migrate(connection: &mut Connection, now_millis: i64) -> Result<()
                 now_millis
             ],
         )?;
-        tracing::info!(version = migration.version, name = migration.name, "migrated the event log");
+        tracing::info!(
+            version = migration.version,
+            name = migration.name,
+            "migrated the event log"
+        );
     }
     transaction.commit()?;
     Ok(())
@@ -88,8 +104,11 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection, 1).unwrap();
         migrate(&mut connection, 2).unwrap();
-        let applied: i64 =
-            connection.query_row("SELECT max(applied_at) FROM schema_migration", [], |row| row.get(0)).unwrap();
+        let applied: i64 = connection
+            .query_row("SELECT max(applied_at) FROM schema_migration", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
         assert_eq!(applied, 1);
     }
 
@@ -98,13 +117,21 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection, 1).unwrap();
         connection
-            .execute("INSERT INTO schema_migration VALUES (2, 'expand', 1, '9.9.9', 2)", [])
+            .execute(
+                "INSERT INTO schema_migration VALUES (2, 'expand', 1, '9.9.9', 2)",
+                [],
+            )
             .unwrap();
         migrate(&mut connection, 3).unwrap();
         connection
-            .execute("INSERT INTO schema_migration VALUES (3, 'contract', 2, '9.9.9', 2)", [])
+            .execute(
+                "INSERT INTO schema_migration VALUES (3, 'contract', 2, '9.9.9', 2)",
+                [],
+            )
             .unwrap();
         let refused = migrate(&mut connection, 3).unwrap_err();
-        assert!(matches!(refused, SchemaError::TooNew { needed: 2, known: 1, program } if program == "9.9.9"));
+        assert!(
+            matches!(refused, SchemaError::TooNew { needed: 2, known: 1, program } if program == "9.9.9")
+        );
     }
 }

@@ -54,10 +54,12 @@ impl Writer {
     /// Starts the thread. It ends, and gives up the lock, when the last handle is dropped.
     pub(crate) fn start(connection: Connection, lock: File) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        thread::Builder::new().name("events-writer".to_owned()).spawn(move || {
-            write_all(connection, queue);
-            drop(lock);
-        })?;
+        thread::Builder::new()
+            .name("events-writer".to_owned())
+            .spawn(move || {
+                write_all(connection, queue);
+                drop(lock);
+            })?;
         Ok(Self { jobs })
     }
 
@@ -73,7 +75,10 @@ impl Writer {
 
     async fn run(&self, work: Work) -> Result<usize, StoreError> {
         let (done, result) = oneshot::channel();
-        self.jobs.send(Job { work, done }).await.map_err(|_| StoreError::WriterGone)?;
+        self.jobs
+            .send(Job { work, done })
+            .await
+            .map_err(|_| StoreError::WriterGone)?;
         result.await.map_err(|_| StoreError::WriterGone)?
     }
 }
@@ -102,7 +107,10 @@ fn write_all(mut connection: Connection, mut queue: mpsc::Receiver<Job>) {
 }
 
 /// One transaction; each job in a savepoint of its own, so that one that fails takes no other along.
-fn write_group(connection: &mut Connection, jobs: &[Job]) -> Result<Vec<Result<usize, StoreError>>, StoreError> {
+fn write_group(
+    connection: &mut Connection,
+    jobs: &[Job],
+) -> Result<Vec<Result<usize, StoreError>>, StoreError> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut results = Vec::with_capacity(jobs.len());
     for job in jobs {
@@ -153,16 +161,23 @@ fn append(connection: &Connection, batch: &Batch) -> rusqlite::Result<usize> {
          VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO NOTHING",
     )?;
     for rejected in &batch.rejected {
-        set_aside.execute(params![rejected.id, rejected.problem, batch.now, &rejected.content[..]])?;
+        set_aside.execute(params![
+            rejected.id,
+            rejected.problem,
+            batch.now,
+            &rejected.content[..]
+        ])?;
     }
     Ok(usize::try_from(next - first).unwrap_or(0))
 }
 
 /// Deletes from the old end only, so that the log stays without gaps even if the clock once went backwards.
 fn prune(connection: &Connection, cutoff: i64) -> rusqlite::Result<usize> {
-    let mut oldest =
-        connection.prepare_cached("SELECT log_offset, recorded_at FROM event ORDER BY log_offset LIMIT ?1")?;
-    let rows = oldest.query_map([PRUNE_BATCH], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+    let mut oldest = connection
+        .prepare_cached("SELECT log_offset, recorded_at FROM event ORDER BY log_offset LIMIT ?1")?;
+    let rows = oldest.query_map([PRUNE_BATCH], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+    })?;
     let mut last = None;
     for row in rows {
         let (log_offset, recorded_at) = row?;
@@ -172,7 +187,9 @@ fn prune(connection: &Connection, cutoff: i64) -> rusqlite::Result<usize> {
         last = Some(log_offset);
     }
     let events = match last {
-        Some(last) => connection.prepare_cached("DELETE FROM event WHERE log_offset <= ?1")?.execute([last])?,
+        Some(last) => connection
+            .prepare_cached("DELETE FROM event WHERE log_offset <= ?1")?
+            .execute([last])?,
         None => 0,
     };
     let rejected = connection

@@ -121,7 +121,10 @@ pub(crate) fn event(kind: EventKind, change: &Change<'_>, author: &Author, now: 
             previous_digest: change.previous_digest,
             media_type: change.media_type,
             tag_version: change.tag_version,
-            actor: Actor { issuer: &author.principal.issuer, subject: &author.principal.subject },
+            actor: Actor {
+                issuer: &author.principal.issuer,
+                subject: &author.principal.subject,
+            },
             request_id: &author.request.request_id,
             client_address: &author.request.client_address,
             user_agent: &author.request.user_agent,
@@ -155,10 +158,16 @@ mod tests {
     #[test]
     fn an_event_says_what_who_and_when() {
         let author = Author {
-            principal: Principal { issuer: "https://issuer".to_owned(), subject: "alice".to_owned() },
+            principal: Principal {
+                issuer: "https://issuer".to_owned(),
+                subject: "alice".to_owned(),
+            },
             token_hash: [0; 32],
             expired: false,
-            request: RequestInfo { request_id: "r1".to_owned(), ..RequestInfo::default() },
+            request: RequestInfo {
+                request_id: "r1".to_owned(),
+                ..RequestInfo::default()
+            },
         };
         let change = Change {
             repository: "acme/web",

@@ -22,11 +22,20 @@ impl Interval {
 fn intervals_of(prefix: &RepositoryPrefix) -> Vec<Interval> {
     let prefix = prefix.as_str();
     if prefix.is_empty() {
-        return vec![Interval { start: String::new(), end: "{".to_owned() }];
+        return vec![Interval {
+            start: String::new(),
+            end: "{".to_owned(),
+        }];
     }
     vec![
-        Interval { start: prefix.to_owned(), end: format!("{prefix}!") },
-        Interval { start: format!("{prefix}/"), end: format!("{prefix}0") },
+        Interval {
+            start: prefix.to_owned(),
+            end: format!("{prefix}!"),
+        },
+        Interval {
+            start: format!("{prefix}/"),
+            end: format!("{prefix}0"),
+        },
     ]
 }
 
@@ -36,7 +45,11 @@ pub(crate) fn visible(readable: &[RepositoryPrefix], policy: &Policy) -> Vec<Int
     // Longest prefix first, so that the first that holds a name decides.
     let rules: Vec<(Interval, bool)> = policy
         .visibility()
-        .flat_map(|(prefix, public)| intervals_of(prefix).into_iter().map(move |interval| (interval, public)))
+        .flat_map(|(prefix, public)| {
+            intervals_of(prefix)
+                .into_iter()
+                .map(move |interval| (interval, public))
+        })
         .collect();
     let mut bounds: Vec<&String> = readable
         .iter()
@@ -49,13 +62,19 @@ pub(crate) fn visible(readable: &[RepositoryPrefix], policy: &Policy) -> Vec<Int
     for pair in bounds.windows(2) {
         let [start, end] = pair else { continue };
         // No bound lies inside, so the start speaks for all.
-        let public = rules.iter().find(|(interval, _)| interval.holds(start)).is_some_and(|(_, public)| *public);
+        let public = rules
+            .iter()
+            .find(|(interval, _)| interval.holds(start))
+            .is_some_and(|(_, public)| *public);
         if !public && !readable.iter().any(|interval| interval.holds(start)) {
             continue;
         }
         match visible.last_mut() {
             Some(last) if last.end == **start => last.end.clone_from(end),
-            _ => visible.push(Interval { start: (*start).clone(), end: (*end).clone() }),
+            _ => visible.push(Interval {
+                start: (*start).clone(),
+                end: (*end).clone(),
+            }),
         }
     }
     visible
@@ -67,7 +86,17 @@ mod tests {
     use crate::config::{Config, RepositoryConfig};
 
     fn visible_names(readable: &[&str], rules: &[(&str, bool)]) -> Vec<&'static str> {
-        let names = ["acme", "acme-x", "acme.x", "acme/web", "acme/web/x", "acme/website", "acme0", "other", "zz"];
+        let names = [
+            "acme",
+            "acme-x",
+            "acme.x",
+            "acme/web",
+            "acme/web/x",
+            "acme/website",
+            "acme0",
+            "other",
+            "zz",
+        ];
         let config = Config {
             repositories: rules
                 .iter()
@@ -79,14 +108,23 @@ mod tests {
                 .collect(),
             ..Config::default()
         };
-        let readable: Vec<_> = readable.iter().map(|prefix| RepositoryPrefix::parse(prefix).unwrap()).collect();
+        let readable: Vec<_> = readable
+            .iter()
+            .map(|prefix| RepositoryPrefix::parse(prefix).unwrap())
+            .collect();
         let intervals = visible(&readable, &Policy::new(&config));
-        names.into_iter().filter(|name| intervals.iter().any(|interval| interval.holds(name))).collect()
+        names
+            .into_iter()
+            .filter(|name| intervals.iter().any(|interval| interval.holds(name)))
+            .collect()
     }
 
     #[test]
     fn prefixes_match_whole_segments() {
-        assert_eq!(visible_names(&["acme"], &[]), ["acme", "acme/web", "acme/web/x", "acme/website"]);
+        assert_eq!(
+            visible_names(&["acme"], &[]),
+            ["acme", "acme/web", "acme/web/x", "acme/website"]
+        );
         assert_eq!(visible_names(&["acme/web"], &[]), ["acme/web", "acme/web/x"]);
         assert_eq!(visible_names(&[], &[]), [""; 0]);
         assert_eq!(visible_names(&[""], &[]).len(), 9);
@@ -97,7 +135,15 @@ mod tests {
         let rules = [("", true), ("acme", false), ("acme/web", true)];
         assert_eq!(
             visible_names(&[], &rules),
-            ["acme-x", "acme.x", "acme/web", "acme/web/x", "acme0", "other", "zz"]
+            [
+                "acme-x",
+                "acme.x",
+                "acme/web",
+                "acme/web/x",
+                "acme0",
+                "other",
+                "zz"
+            ]
         );
         assert_eq!(visible_names(&["acme/website"], &rules).len(), 8);
     }
@@ -105,7 +151,10 @@ mod tests {
     #[test]
     fn adjacent_ranges_become_one() {
         let config = Config::default();
-        let all = [RepositoryPrefix::parse("").unwrap(), RepositoryPrefix::parse("acme").unwrap()];
+        let all = [
+            RepositoryPrefix::parse("").unwrap(),
+            RepositoryPrefix::parse("acme").unwrap(),
+        ];
         assert_eq!(visible(&all, &Policy::new(&config)).len(), 1);
     }
 }

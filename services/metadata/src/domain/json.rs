@@ -21,12 +21,15 @@ impl<'a> Object<'a> {
     pub(crate) fn parse(text: &'a [u8], known: &[&str]) -> Result<Self, String> {
         check_depth(text)?;
         let object: Object<'a> = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-        let confusable = object
-            .0
-            .keys()
-            .find(|key| known.iter().any(|name| key.eq_ignore_ascii_case(name) && key.as_str() != *name));
+        let confusable = object.0.keys().find(|key| {
+            known
+                .iter()
+                .any(|name| key.eq_ignore_ascii_case(name) && key.as_str() != *name)
+        });
         match confusable {
-            Some(key) => Err(format!("the member {key:?} differs only in case from a known one")),
+            Some(key) => Err(format!(
+                "the member {key:?} differs only in case from a known one"
+            )),
             None => Ok(object),
         }
     }
@@ -37,7 +40,9 @@ impl<'a> Object<'a> {
 
     /// Parses a member; `None` when it is absent or null.
     pub(crate) fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, String> {
-        let Some(raw) = self.0.get(name) else { return Ok(None) };
+        let Some(raw) = self.0.get(name) else {
+            return Ok(None);
+        };
         serde_json::from_str(raw.get()).map_err(|error| format!("{name}: {error}"))
     }
 }

@@ -3,21 +3,15 @@
 use std::collections::BTreeMap;
 
 use roadstead_types::Digest;
+use roadstead_types::media_type::{
+    DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, OCI_ARTIFACT_MANIFEST, OCI_IMAGE_INDEX, OCI_IMAGE_MANIFEST,
+    is_non_distributable,
+};
 use serde::{Deserialize, Serialize};
 
 use super::json::Object;
 
-pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// Withdrawn before OCI 1.1, but old oras clients push it.
-pub(crate) const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
-pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+";
-
-/// Layers that clients fetch elsewhere: the registry need not hold them.
-const FOREIGN_LAYERS: [&str; 2] =
-    ["application/vnd.oci.image.layer.nondistributable.v1.", "application/vnd.docker.image.rootfs.foreign."];
 
 /// More than any real manifest names; each costs a look-up while the writer is held.
 const MAX_REFERENCES: usize = 10_000;
@@ -111,7 +105,10 @@ impl Manifest {
                 if !object.has("layers") {
                     return Err("layers: missing".to_owned());
                 }
-                edges.push(Edge { digest: config.digest, kind: EdgeKind::Config });
+                edges.push(Edge {
+                    digest: config.digest,
+                    kind: EdgeKind::Config,
+                });
                 config_type = config.media_type;
                 edges.extend(layers(&object, "layers")?);
             }
@@ -122,9 +119,10 @@ impl Manifest {
                     return Err("manifests: missing".to_owned());
                 }
                 let children: Vec<Descriptor> = object.get("manifests")?.unwrap_or_default();
-                edges.extend(
-                    children.into_iter().map(|child| Edge { digest: child.digest, kind: EdgeKind::Child }),
-                );
+                edges.extend(children.into_iter().map(|child| Edge {
+                    digest: child.digest,
+                    kind: EdgeKind::Child,
+                }));
             }
         }
         if edges.len() > MAX_REFERENCES {
@@ -173,11 +171,11 @@ fn media_type(object: &Object<'_>, content_type: &str) -> Result<String, String>
     let own = own.filter(|value| !value.is_empty());
     match (declared, own) {
         ("", Some(own)) => Ok(own),
-        ("", None) if object.has("manifests") => Ok(OCI_INDEX.to_owned()),
-        ("", None) => Ok(OCI_MANIFEST.to_owned()),
-        (declared, Some(own)) if declared != own => {
-            Err(format!("the body says mediaType {own:?} but the Content-Type is {declared:?}"))
-        }
+        ("", None) if object.has("manifests") => Ok(OCI_IMAGE_INDEX.to_owned()),
+        ("", None) => Ok(OCI_IMAGE_MANIFEST.to_owned()),
+        (declared, Some(own)) if declared != own => Err(format!(
+            "the body says mediaType {own:?} but the Content-Type is {declared:?}"
+        )),
         (declared, _) => Ok(declared.to_owned()),
     }
 }
@@ -185,15 +183,21 @@ fn media_type(object: &Object<'_>, content_type: &str) -> Result<String, String>
 fn shape(object: &Object<'_>, media_type: &str) -> Result<Shape, String> {
     let version: Option<u64> = object.get("schemaVersion")?;
     if media_type.starts_with(DOCKER_SCHEMA1) || version == Some(1) || object.has("fsLayers") {
-        return Err("Docker image manifests of schema 1 are not accepted: push schema 2 or an OCI image".to_owned());
+        return Err(
+            "Docker image manifests of schema 1 are not accepted: push schema 2 or an OCI image".to_owned(),
+        );
     }
     let shape = match media_type {
-        OCI_MANIFEST | DOCKER_MANIFEST => Shape::Image,
-        OCI_INDEX | DOCKER_LIST => Shape::Index,
-        OCI_ARTIFACT => return Ok(Shape::Artifact),
+        OCI_IMAGE_MANIFEST | DOCKER_MANIFEST => Shape::Image,
+        OCI_IMAGE_INDEX | DOCKER_MANIFEST_LIST => Shape::Index,
+        OCI_ARTIFACT_MANIFEST => return Ok(Shape::Artifact),
         other => return Err(format!("the media type {other:?} is not that of a manifest")),
     };
-    if version == Some(2) { Ok(shape) } else { Err("schemaVersion: must be 2".to_owned()) }
+    if version == Some(2) {
+        Ok(shape)
+    } else {
+        Err("schemaVersion: must be 2".to_owned())
+    }
 }
 
 /// A document that is an image to one client and an index to another (CVE-2021-41190) is neither.
@@ -210,9 +214,16 @@ fn layers(object: &Object<'_>, member: &str) -> Result<Vec<Edge>, String> {
         .into_iter()
         .map(|layer| {
             let media_type = layer.media_type.as_deref().unwrap_or_default();
-            let foreign = FOREIGN_LAYERS.iter().any(|prefix| media_type.starts_with(prefix));
-            let kind = if foreign { EdgeKind::Foreign } else { EdgeKind::Layer };
-            Edge { digest: layer.digest, kind }
+            let foreign = is_non_distributable(media_type);
+            let kind = if foreign {
+                EdgeKind::Foreign
+            } else {
+                EdgeKind::Layer
+            };
+            Edge {
+                digest: layer.digest,
+                kind,
+            }
         })
         .collect())
 }

@@ -8,7 +8,11 @@ pub(crate) const MAX_PAGE: u32 = 10_000;
 
 /// The size to use for a requested one, where 0 means the maximum.
 pub(crate) fn size(requested: u32) -> usize {
-    let size = if requested == 0 { MAX_PAGE } else { requested.min(MAX_PAGE) };
+    let size = if requested == 0 {
+        MAX_PAGE
+    } else {
+        requested.min(MAX_PAGE)
+    };
     usize::try_from(size).unwrap_or(usize::MAX)
 }
 

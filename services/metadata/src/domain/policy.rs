@@ -26,11 +26,18 @@ impl Policy {
             .iter()
             .filter_map(|entry| {
                 let prefix = RepositoryPrefix::parse(&entry.prefix).ok()?;
-                Some(Rule { prefix, public: entry.public, validation: entry.manifest_validation })
+                Some(Rule {
+                    prefix,
+                    public: entry.public,
+                    validation: entry.manifest_validation,
+                })
             })
             .collect();
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.prefix.as_str().len()));
-        Self { rules, default_validation: config.manifest_validation }
+        Self {
+            rules,
+            default_validation: config.manifest_validation,
+        }
     }
 
     pub(crate) fn is_public(&self, name: &RepositoryName) -> bool {
@@ -40,12 +47,16 @@ impl Policy {
 
     pub(crate) fn validation(&self, name: &RepositoryName) -> ManifestValidation {
         let mut matching = self.rules.iter().filter(|rule| rule.prefix.contains(name));
-        matching.find_map(|rule| rule.validation).unwrap_or(self.default_validation)
+        matching
+            .find_map(|rule| rule.validation)
+            .unwrap_or(self.default_validation)
     }
 
     /// Prefixes that say whether they are public, longest first.
     pub(crate) fn visibility(&self) -> impl Iterator<Item = (&RepositoryPrefix, bool)> {
-        self.rules.iter().filter_map(|rule| Some((&rule.prefix, rule.public?)))
+        self.rules
+            .iter()
+            .filter_map(|rule| Some((&rule.prefix, rule.public?)))
     }
 }
 
@@ -78,8 +89,14 @@ mod tests {
         assert!(!policy.is_public(&name("mirrors")));
         assert!(!policy.is_public(&name("mirror/inner/a")));
         assert!(policy.is_public(&name("mirror/inner/open")));
-        assert_eq!(policy.validation(&name("mirror/inner/a")), ManifestValidation::Lenient);
-        assert_eq!(policy.validation(&name("mirror/inner/open")), ManifestValidation::Strict);
+        assert_eq!(
+            policy.validation(&name("mirror/inner/a")),
+            ManifestValidation::Lenient
+        );
+        assert_eq!(
+            policy.validation(&name("mirror/inner/open")),
+            ManifestValidation::Strict
+        );
         assert_eq!(policy.validation(&name("other")), ManifestValidation::Strict);
     }
 }

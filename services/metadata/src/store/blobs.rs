@@ -25,7 +25,8 @@ pub(super) struct Object<'a> {
 
 /// The id of a live blob.
 pub(super) fn live(connection: &Connection, digest: &str) -> Result<Option<i64>> {
-    let mut statement = connection.prepare_cached("SELECT id FROM blobs WHERE digest = ?1 AND state = 'live'")?;
+    let mut statement =
+        connection.prepare_cached("SELECT id FROM blobs WHERE digest = ?1 AND state = 'live'")?;
     Ok(statement.query_row([digest], |row| row.get(0)).optional()?)
 }
 
@@ -35,7 +36,10 @@ pub(super) fn is_linked(connection: &Connection, repository_id: i64, digest: &st
         "SELECT 1 FROM blobs b JOIN blob_links l ON l.blob_id = b.id AND l.repository_id = ?1
          WHERE b.digest = ?2 AND b.state = 'live'",
     )?;
-    Ok(statement.query_row(params![repository_id, digest], |_| Ok(())).optional()?.is_some())
+    Ok(statement
+        .query_row(params![repository_id, digest], |_| Ok(()))
+        .optional()?
+        .is_some())
 }
 
 /// Makes the repository hold the blob. No manifest names it yet, as far as this knows: that is due for review.
@@ -52,7 +56,9 @@ pub(super) fn link(tx: &Tx<'_>, repository: &Repository, blob_id: i64) -> Result
 
 /// Takes the blob from the repository; false when it did not hold it. A blob without links stays for garbage collection.
 pub(super) fn unlink(tx: &Tx<'_>, repository: &Repository, digest: &str) -> Result<bool> {
-    let Some(blob_id) = live(tx, digest)? else { return Ok(false) };
+    let Some(blob_id) = live(tx, digest)? else {
+        return Ok(false);
+    };
     let removed = tx
         .prepare_cached("DELETE FROM blob_links WHERE repository_id = ?1 AND blob_id = ?2")?
         .execute(params![repository.id, blob_id])?;
@@ -82,11 +88,17 @@ pub(super) fn publish(tx: &Tx<'_>, object: Object<'_>) -> Result<i64> {
     let existing = tx
         .prepare_cached("SELECT id, object_key, state = 'live' FROM blobs WHERE digest = ?1")?
         .query_row([object.digest], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, bool>(2)?))
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, bool>(2)?,
+            ))
         })
         .optional()?;
     // Also a condemned object of this key must not come back: its deletion may be under way.
-    let reused = existing.as_ref().is_some_and(|(_, key, live)| key == object.key && !live);
+    let reused = existing
+        .as_ref()
+        .is_some_and(|(_, key, live)| key == object.key && !live);
     if reused || deletions::is_queued(tx, object.key)? {
         return Err(Error::UploadInvalid("its object was discarded"));
     }
@@ -116,17 +128,17 @@ pub(super) fn publish(tx: &Tx<'_>, object: Object<'_>) -> Result<i64> {
     }
 }
 
+pub(super) const RESOLVE: &str = "SELECT r.public_id, b.object_key, b.size
+                 FROM repositories r
+                 LEFT JOIN blobs b ON b.digest = ?2 AND b.state = 'live' AND EXISTS
+                     (SELECT 1 FROM blob_links l WHERE l.repository_id = r.id AND l.blob_id = b.id)
+                 WHERE r.name = ?1";
+
 impl Store {
     /// Finds a live blob that the repository holds.
     pub(crate) async fn resolve_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<BlobLocation> {
         self.read("resolve_blob", |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT r.public_id, b.object_key, b.size
-                 FROM repositories r
-                 LEFT JOIN blobs b ON b.digest = ?2 AND b.state = 'live' AND EXISTS
-                     (SELECT 1 FROM blob_links l WHERE l.repository_id = r.id AND l.blob_id = b.id)
-                 WHERE r.name = ?1",
-            )?;
+            let mut statement = connection.prepare_cached(RESOLVE)?;
             let row = statement
                 .query_row(params![name.as_str(), digest.as_str()], |row| {
                     let repository_id: String = row.get(0)?;
@@ -137,7 +149,11 @@ impl Store {
                 .optional()?;
             let (repository_id, found) = row.ok_or(Error::RepositoryUnknown)?;
             let (object_key, size) = found.ok_or(Error::BlobUnknown)?;
-            Ok(BlobLocation { object_key, size, repository_id })
+            Ok(BlobLocation {
+                object_key,
+                size,
+                repository_id,
+            })
         })
         .await
     }

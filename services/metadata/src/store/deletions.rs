@@ -17,7 +17,10 @@ pub(super) fn queue(tx: &Tx<'_>, object_key: &str, not_before: i64) -> Result<()
 /// Whether the object waits for its deletion: no blob may name it again.
 pub(super) fn is_queued(tx: &Tx<'_>, object_key: &str) -> Result<bool> {
     let mut statement = tx.prepare_cached("SELECT 1 FROM object_deletions WHERE object_key = ?1")?;
-    Ok(statement.query_row([object_key], |_| Ok(())).optional()?.is_some())
+    Ok(statement
+        .query_row([object_key], |_| Ok(()))
+        .optional()?
+        .is_some())
 }
 
 impl Store {

@@ -33,7 +33,12 @@ pub(super) fn touch(tx: &Tx<'_>, author: &Author, repository: &Repository) -> Re
     tx.prepare_cached(
         "UPDATE push_grants SET used_at = ?3 WHERE token_hash = ?1 AND repository_id = ?2 AND used_at < ?4",
     )?
-    .execute(params![author.token_hash, repository.id, tx.now, tx.now - TOUCH_EVERY_MILLIS])?;
+    .execute(params![
+        author.token_hash,
+        repository.id,
+        tx.now,
+        tx.now - TOUCH_EVERY_MILLIS
+    ])?;
     Ok(())
 }
 
@@ -45,6 +50,9 @@ pub(super) fn require(tx: &Tx<'_>, author: &Author, repository: &Repository) -> 
     touch(tx, author, repository)
 }
 
+pub(super) const IS_LIVE: &str = "SELECT 1 FROM push_grants
+         WHERE token_hash = ?1 AND repository_id = ?2 AND used_at > ?3 AND created_at > ?4";
+
 fn is_live(
     connection: &Connection,
     token_hash: &[u8; 32],
@@ -52,13 +60,12 @@ fn is_live(
     now: i64,
     lifetimes: &Lifetimes,
 ) -> Result<bool> {
-    let mut statement = connection.prepare_cached(
-        "SELECT 1 FROM push_grants
-         WHERE token_hash = ?1 AND repository_id = ?2 AND used_at > ?3 AND created_at > ?4",
-    )?;
+    let mut statement = connection.prepare_cached(IS_LIVE)?;
     let oldest_use = now - lifetimes.grant_idle;
     let oldest = now - lifetimes.grant_lifetime;
-    let found = statement.query_row(params![token_hash, repository_id, oldest_use, oldest], |_| Ok(())).optional()?;
+    let found = statement
+        .query_row(params![token_hash, repository_id, oldest_use, oldest], |_| Ok(()))
+        .optional()?;
     Ok(found.is_some())
 }
 
@@ -66,9 +73,13 @@ impl Store {
     /// Whether the token has a live push grant in the repository.
     pub(crate) async fn has_push_grant(&self, token_hash: &[u8; 32], name: &RepositoryName) -> Result<bool> {
         let now = self.now();
-        self.read("has_push_grant", |connection| match repositories::find(connection, name)? {
-            Some(repository) => is_live(connection, token_hash, repository.id, now, &self.inner.lifetimes),
-            None => Ok(false),
+        self.read("has_push_grant", |connection| {
+            match repositories::find(connection, name)? {
+                Some(repository) => {
+                    is_live(connection, token_hash, repository.id, now, &self.inner.lifetimes)
+                }
+                None => Ok(false),
+            }
         })
         .await
     }
@@ -78,7 +89,10 @@ impl Store {
         self.write("forget_expired_grants", |tx| {
             let removed = tx
                 .prepare_cached("DELETE FROM push_grants WHERE used_at <= ?1 OR created_at <= ?2")?
-                .execute(params![tx.now - tx.lifetimes.grant_idle, tx.now - tx.lifetimes.grant_lifetime])?;
+                .execute(params![
+                    tx.now - tx.lifetimes.grant_idle,
+                    tx.now - tx.lifetimes.grant_lifetime
+                ])?;
             Ok(removed)
         })
         .await

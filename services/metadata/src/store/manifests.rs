@@ -38,11 +38,17 @@ pub(crate) struct ManifestPut {
     pub(crate) author: Author,
 }
 
-pub(super) fn id_of(connection: &Connection, repository: &Repository, digest: &str) -> Result<Option<(i64, String)>> {
+pub(super) fn id_of(
+    connection: &Connection,
+    repository: &Repository,
+    digest: &str,
+) -> Result<Option<(i64, String)>> {
     let mut statement = connection
         .prepare_cached("SELECT id, media_type FROM manifests WHERE repository_id = ?1 AND digest = ?2")?;
     let row = statement
-        .query_row(params![repository.id, digest], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![repository.id, digest], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
     Ok(row)
 }
@@ -54,8 +60,11 @@ fn put(tx: &Tx<'_>, put: &ManifestPut) -> Result<()> {
     }
     let id = upsert(tx, &repository, put)?;
     let digest = put.digest.as_str();
-    let change =
-        Change { digest: Some(digest), media_type: Some(&put.manifest.media_type), ..Change::default() };
+    let change = Change {
+        digest: Some(digest),
+        media_type: Some(&put.manifest.media_type),
+        ..Change::default()
+    };
     if put.tags.is_empty() {
         outbox::announce(tx, EventKind::Push, &repository, change, &put.author)?;
     }
@@ -89,7 +98,11 @@ fn require_references(tx: &Tx<'_>, repository: &Repository, manifest: &Manifest)
             missing.push(digest.to_owned());
         }
     }
-    if missing.is_empty() { Ok(()) } else { Err(Error::ManifestBlobUnknown { missing }) }
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::ManifestBlobUnknown { missing })
+    }
 }
 
 /// Stores the manifest unless it is there. Bytes without a mediaType of their own may be pushed again as another type:
@@ -102,8 +115,10 @@ fn upsert(tx: &Tx<'_>, repository: &Repository, put: &ManifestPut) -> Result<i64
         Some((id, _)) => {
             tx.prepare_cached("UPDATE manifests SET media_type = ?2 WHERE id = ?1")?
                 .execute(params![id, media_type])?;
-            tx.prepare_cached("DELETE FROM manifest_edges WHERE parent_id = ?1")?.execute([id])?;
-            tx.prepare_cached("DELETE FROM referrers WHERE manifest_id = ?1")?.execute([id])?;
+            tx.prepare_cached("DELETE FROM manifest_edges WHERE parent_id = ?1")?
+                .execute([id])?;
+            tx.prepare_cached("DELETE FROM referrers WHERE manifest_id = ?1")?
+                .execute([id])?;
             id
         }
         None => {
@@ -112,7 +127,14 @@ fn upsert(tx: &Tx<'_>, repository: &Repository, put: &ManifestPut) -> Result<i64
                 "INSERT INTO manifests (repository_id, digest, media_type, size, created_at, content)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
-            .execute(params![repository.id, digest, media_type, size, tx.now, &put.content[..]])?;
+            .execute(params![
+                repository.id,
+                digest,
+                media_type,
+                size,
+                tx.now,
+                &put.content[..]
+            ])?;
             tx.last_insert_rowid()
         }
     };
@@ -120,7 +142,12 @@ fn upsert(tx: &Tx<'_>, repository: &Repository, put: &ManifestPut) -> Result<i64
         "INSERT INTO manifest_edges (parent_id, child_digest, kind, repository_id) VALUES (?1, ?2, ?3, ?4)",
     )?;
     for edge in &put.manifest.edges {
-        statement.execute(params![id, edge.digest.as_str(), edge.kind.as_str(), repository.id])?;
+        statement.execute(params![
+            id,
+            edge.digest.as_str(),
+            edge.kind.as_str(),
+            repository.id
+        ])?;
     }
     if let Some(subject) = &put.manifest.subject {
         let descriptor = put.manifest.referrer_descriptor(&put.digest, put.content.len());
@@ -149,21 +176,24 @@ pub(super) fn parents_of(tx: &Tx<'_>, repository: &Repository, digest: &str) -> 
 }
 
 /// Point reads: without the content, a head touches no overflow page.
-mod sql {
-    pub(super) const HEAD_BY_TAG: &str = "SELECT r.public_id, m.digest, m.media_type, m.size, x''
+pub(super) mod sql {
+    pub(in crate::store) const HEAD_BY_TAG: &str = "SELECT r.public_id, m.digest, m.media_type, m.size, x''
         FROM repositories r LEFT JOIN tags t ON t.repository_id = r.id AND t.name = ?2
         LEFT JOIN manifests m ON m.id = t.manifest_id WHERE r.name = ?1";
-    pub(super) const GET_BY_TAG: &str = "SELECT r.public_id, m.digest, m.media_type, m.size, m.content
+    pub(in crate::store) const GET_BY_TAG: &str =
+        "SELECT r.public_id, m.digest, m.media_type, m.size, m.content
         FROM repositories r LEFT JOIN tags t ON t.repository_id = r.id AND t.name = ?2
         LEFT JOIN manifests m ON m.id = t.manifest_id WHERE r.name = ?1";
-    pub(super) const HEAD_BY_DIGEST: &str = "SELECT r.public_id, m.digest, m.media_type, m.size, x''
+    pub(in crate::store) const HEAD_BY_DIGEST: &str = "SELECT r.public_id, m.digest, m.media_type, m.size, x''
         FROM repositories r LEFT JOIN manifests m ON m.repository_id = r.id AND m.digest = ?2 WHERE r.name = ?1";
-    pub(super) const GET_BY_DIGEST: &str = "SELECT r.public_id, m.digest, m.media_type, m.size, m.content
+    pub(in crate::store) const GET_BY_DIGEST: &str = "SELECT r.public_id, m.digest, m.media_type, m.size, m.content
         FROM repositories r LEFT JOIN manifests m ON m.repository_id = r.id AND m.digest = ?2 WHERE r.name = ?1";
 }
 
 fn stored(row: &Row<'_>) -> rusqlite::Result<Option<StoredManifest>> {
-    let Some(digest) = row.get(1)? else { return Ok(None) };
+    let Some(digest) = row.get(1)? else {
+        return Ok(None);
+    };
     Ok(Some(StoredManifest {
         repository_id: row.get(0)?,
         digest,
@@ -189,7 +219,9 @@ impl Store {
         };
         self.read("manifest", |connection| {
             let mut statement = connection.prepare_cached(statement)?;
-            let row = statement.query_row(params![name.as_str(), reference.as_str()], stored).optional()?;
+            let row = statement
+                .query_row(params![name.as_str(), reference.as_str()], stored)
+                .optional()?;
             row.ok_or(Error::RepositoryUnknown)?.ok_or(Error::ManifestUnknown)
         })
         .await

@@ -40,18 +40,31 @@ pub(super) fn run(connection: &mut Connection, file: &Path, clock: &Clock) -> Re
     connection.execute_batch(BOOKKEEPING)?;
     let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
     refuse_newer(connection, file, known)?;
-    let applied: u32 =
-        connection.query_row("SELECT coalesce(max(version), 0) FROM schema_migrations", [], |row| row.get(0))?;
+    let applied: u32 = connection.query_row(
+        "SELECT coalesce(max(version), 0) FROM schema_migrations",
+        [],
+        |row| row.get(0),
+    )?;
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > applied) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(migration.sql)?;
         transaction.execute(
             "INSERT INTO schema_migrations (version, name, min_compatible, release, applied_at)
              VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![migration.version, migration.name, migration.min_compatible, RELEASE, clock.unix_millis()],
+            params![
+                migration.version,
+                migration.name,
+                migration.min_compatible,
+                RELEASE,
+                clock.unix_millis()
+            ],
         )?;
         transaction.commit()?;
-        tracing::info!(version = migration.version, name = migration.name, "migrated the metadata database");
+        tracing::info!(
+            version = migration.version,
+            name = migration.name,
+            "migrated the metadata database"
+        );
     }
     Ok(())
 }
@@ -65,9 +78,12 @@ fn refuse_newer(connection: &Connection, file: &Path, known: u32) -> Result<(), 
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .optional()?;
-    let Some((needed, written_by)) = blocking else { return Ok(()) };
-    let found =
-        connection.query_row("SELECT max(version) FROM schema_migrations", [], |row| row.get::<_, u32>(0))?;
+    let Some((needed, written_by)) = blocking else {
+        return Ok(());
+    };
+    let found = connection.query_row("SELECT max(version) FROM schema_migrations", [], |row| {
+        row.get::<_, u32>(0)
+    })?;
     Err(BuildError::SchemaTooNew {
         path: file.display().to_string(),
         found,

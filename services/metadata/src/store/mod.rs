@@ -26,11 +26,9 @@ use std::time::{Duration, Instant};
 use roadstead_types::Clock;
 use rusqlite::{Connection, OpenFlags};
 
-pub(crate) use blobs::BlobLocation;
-pub(crate) use manifests::{ManifestPut, StoredManifest};
-pub(crate) use referrers::ReferrerPage;
+pub(crate) use manifests::ManifestPut;
 pub(crate) use tags::TagChange;
-pub(crate) use uploads::{AcquireRequest, Acquired, AbandonedUpload, FinishRequest, Purpose, UploadKey};
+pub(crate) use uploads::{AcquireRequest, FinishRequest, Purpose, UploadKey};
 
 use self::readers::Readers;
 use self::writer::Writer;
@@ -97,6 +95,8 @@ pub(crate) struct Store {
 struct Inner {
     writer: Writer,
     readers: Readers,
+    /// Apart from `readers`, so that no number of listings makes a pull wait.
+    scanners: Readers,
     lifetimes: Lifetimes,
     clock: Clock,
     // Declared last: the lock goes after the connections are closed.
@@ -113,7 +113,9 @@ impl Store {
         let file = directory.join("metadata.db");
         let mut connection = Connection::open_with_flags(
             &file,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+            OpenFlags::SQLITE_OPEN_READ_WRITE
+                | OpenFlags::SQLITE_OPEN_CREATE
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )?;
         prepare(&connection)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -123,9 +125,22 @@ impl Store {
         migrate::run(&mut connection, &file, &clock)?;
         let lifetimes = Lifetimes::new(config);
         let readers = Readers::open(&file, config.readers)?;
+        let scanners = Readers::open(&file, config.readers.div_ceil(2))?;
         let writer = Writer::start(connection, clock.clone(), lifetimes.clone(), config.write_queue)
-            .map_err(|source| BuildError::Directory { path: file.display().to_string(), source })?;
-        Ok(Self { inner: Arc::new(Inner { writer, readers, lifetimes, clock, _lock: lock }) })
+            .map_err(|source| BuildError::Directory {
+                path: file.display().to_string(),
+                source,
+            })?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                writer,
+                readers,
+                scanners,
+                lifetimes,
+                clock,
+                _lock: lock,
+            }),
+        })
     }
 
     /// Runs `work` as one transaction and answers once it is durable. An error rolls it back.
@@ -152,8 +167,7 @@ impl Store {
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
         let started = Instant::now();
-        let store = self.clone();
-        let result = store.inner.readers.clone().run_blocking(work).await;
+        let result = self.inner.scanners.clone().run_blocking(work).await;
         observe(name, started);
         result
     }
@@ -177,7 +191,10 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn lock(directory: &Path) -> Result<File, BuildError> {
-    let failed = |source: std::io::Error| BuildError::Directory { path: directory.display().to_string(), source };
+    let failed = |source: std::io::Error| BuildError::Directory {
+        path: directory.display().to_string(),
+        source,
+    };
     std::fs::create_dir_all(directory).map_err(failed)?;
     let file = File::options()
         .create(true)
@@ -194,3 +211,6 @@ fn lock(directory: &Path) -> Result<File, BuildError> {
     })?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests;

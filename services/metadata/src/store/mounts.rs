@@ -13,12 +13,18 @@ const MAX_SOURCES: i64 = 10_000;
 
 impl Store {
     /// Finds a repository that holds the blob and that `may_read` admits.
-    pub(crate) async fn find_blob_source<F>(&self, digest: Digest, may_read: F) -> Result<Option<RepositoryName>>
+    pub(crate) async fn find_blob_source<F>(
+        &self,
+        digest: Digest,
+        may_read: F,
+    ) -> Result<Option<RepositoryName>>
     where
         F: Fn(&RepositoryName) -> bool + Send + 'static,
     {
         self.scan("find_blob_source", move |connection| {
-            let Some(blob_id) = blobs::live(connection, digest.as_str())? else { return Ok(None) };
+            let Some(blob_id) = blobs::live(connection, digest.as_str())? else {
+                return Ok(None);
+            };
             let mut statement = connection.prepare_cached(
                 "SELECT r.name FROM blob_links l JOIN repositories r ON r.id = l.repository_id
                  WHERE l.blob_id = ?1 ORDER BY l.repository_id LIMIT ?2",
@@ -46,14 +52,21 @@ impl Store {
         author: Author,
     ) -> Result<bool> {
         self.write("mount_blob", move |tx| {
-            let Some(source) = repositories::find(tx, &source)? else { return Ok(false) };
+            let Some(source) = repositories::find(tx, &source)? else {
+                return Ok(false);
+            };
             if !blobs::is_linked(tx, source.id, digest.as_str())? {
                 return Ok(false);
             }
-            let Some(blob_id) = blobs::live(tx, digest.as_str())? else { return Ok(false) };
+            let Some(blob_id) = blobs::live(tx, digest.as_str())? else {
+                return Ok(false);
+            };
             let target = repositories::for_push(tx, &author, &target)?;
             blobs::link(tx, &target, blob_id)?;
-            let change = Change { digest: Some(digest.as_str()), ..Change::default() };
+            let change = Change {
+                digest: Some(digest.as_str()),
+                ..Change::default()
+            };
             outbox::announce(tx, EventKind::Push, &target, change, &author)?;
             Ok(true)
         })

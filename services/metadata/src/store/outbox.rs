@@ -15,8 +15,11 @@ pub(super) fn announce(
     change: Change<'_>,
     author: &Author,
 ) -> Result<()> {
-    let change =
-        Change { repository: repository.name.as_str(), repository_id: &repository.public_id, ..change };
+    let change = Change {
+        repository: repository.name.as_str(),
+        repository_id: &repository.public_id,
+        ..change
+    };
     let Event { id, json } = event(kind, &change, author, tx.now);
     tx.prepare_cached(
         "INSERT INTO outbox (id, event, created_at, leased_until, attempts) VALUES (?1, ?2, ?3, 0, 0)",
@@ -36,9 +39,18 @@ impl Store {
                  RETURNING sequence, id, event",
             )?;
             let mut claimed = statement
-                .query_map(params![tx.now, tx.now + tx.lifetimes.outbox_lease, limit], |row| {
-                    Ok((row.get::<_, i64>(0)?, Event { id: row.get(1)?, json: row.get(2)? }))
-                })?
+                .query_map(
+                    params![tx.now, tx.now + tx.lifetimes.outbox_lease, limit],
+                    |row| {
+                        Ok((
+                            row.get::<_, i64>(0)?,
+                            Event {
+                                id: row.get(1)?,
+                                json: row.get(2)?,
+                            },
+                        ))
+                    },
+                )?
                 .collect::<rusqlite::Result<Vec<_>>>()?;
             // RETURNING promises no order.
             claimed.sort_by_key(|(sequence, _)| *sequence);

@@ -31,7 +31,12 @@ impl Readers {
             prepare(&connection)?;
             idle.push(connection);
         }
-        Ok(Self { pool: Arc::new(Pool { permits: Semaphore::new(size), idle: Mutex::new(idle) }) })
+        Ok(Self {
+            pool: Arc::new(Pool {
+                permits: Semaphore::new(size),
+                idle: Mutex::new(idle),
+            }),
+        })
     }
 
     pub(super) async fn run<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
@@ -55,11 +60,15 @@ impl Readers {
                 work(&snapshot)
             })
         });
-        task.await.map_err(|error| Error::Internal(format!("a read failed: {error}")))?
+        task.await
+            .map_err(|error| Error::Internal(format!("a read failed: {error}")))?
     }
 
     async fn permit<'a>(&self, pool: &'a Pool) -> Result<tokio::sync::SemaphorePermit<'a>> {
-        pool.permits.acquire().await.map_err(|_| Error::Internal("the readers are closed".to_owned()))
+        pool.permits
+            .acquire()
+            .await
+            .map_err(|_| Error::Internal("the readers are closed".to_owned()))
     }
 }
 
@@ -76,7 +85,10 @@ impl Pool {
         let connection = self.idle.lock().pop();
         let connection = connection.ok_or_else(|| Error::Internal("no reader is idle".to_owned()))?;
         // Given back even when `work` panics: a reader has no state to be left half done.
-        let connection = Lent { pool: self, connection: Some(connection) };
+        let connection = Lent {
+            pool: self,
+            connection: Some(connection),
+        };
         match &connection.connection {
             Some(connection) => work(connection),
             None => Err(Error::Internal("no reader is idle".to_owned())),

@@ -59,8 +59,7 @@ impl Store {
                      ORDER BY digest"
                 }
             })?;
-            let mut rows =
-                statement.query(params![repository.id, subject.as_str(), last, artifact_type])?;
+            let mut rows = statement.query(params![repository.id, subject.as_str(), last, artifact_type])?;
             let mut page = ReferrerPage::default();
             let (mut bytes, mut last) = (0, last);
             while let Some(row) = rows.next()? {

@@ -37,7 +37,11 @@ fn refuse_referenced(
         return Ok(());
     }
     let parents = manifests::parents_of(tx, repository, digest.as_str())?;
-    if parents.is_empty() { Ok(()) } else { Err(Error::ContentReferenced { parents }) }
+    if parents.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::ContentReferenced { parents })
+    }
 }
 
 impl Store {
@@ -65,11 +69,17 @@ impl Store {
                 manifests::id_of(tx, &repository, digest.as_str())?.ok_or(Error::ManifestUnknown)?;
             refuse_referenced(tx, &repository, &digest, validation)?;
             for tag in tags::of_manifest(tx, id)? {
-                announce_tag(tx, &repository, (&tag, digest.as_str(), Some(&media_type)), &author)?;
+                announce_tag(
+                    tx,
+                    &repository,
+                    (&tag, digest.as_str(), Some(&media_type)),
+                    &author,
+                )?;
             }
             blobs::review_children(tx, &repository, id)?;
             // Edges and the place among the referrers go with it.
-            tx.prepare_cached("DELETE FROM manifests WHERE id = ?1")?.execute([id])?;
+            tx.prepare_cached("DELETE FROM manifests WHERE id = ?1")?
+                .execute([id])?;
             let change = Change {
                 digest: Some(digest.as_str()),
                 media_type: Some(&media_type),
@@ -94,7 +104,10 @@ impl Store {
                 return Err(Error::BlobUnknown);
             }
             refuse_referenced(tx, &repository, &digest, validation)?;
-            let change = Change { digest: Some(digest.as_str()), ..Change::default() };
+            let change = Change {
+                digest: Some(digest.as_str()),
+                ..Change::default()
+            };
             outbox::announce(tx, EventKind::Delete, &repository, change, &author)
         })
         .await

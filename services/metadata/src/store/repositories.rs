@@ -18,10 +18,15 @@ pub(super) struct Repository {
 }
 
 pub(super) fn find(connection: &Connection, name: &RepositoryName) -> Result<Option<Repository>> {
-    let mut statement = connection.prepare_cached("SELECT id, public_id FROM repositories WHERE name = ?1")?;
+    let mut statement =
+        connection.prepare_cached("SELECT id, public_id FROM repositories WHERE name = ?1")?;
     let row = statement
         .query_row([name.as_str()], |row| {
-            Ok(Repository { id: row.get(0)?, public_id: row.get(1)?, name: name.clone() })
+            Ok(Repository {
+                id: row.get(0)?,
+                public_id: row.get(1)?,
+                name: name.clone(),
+            })
         })
         .optional()?;
     Ok(row)
@@ -34,7 +39,11 @@ fn find_or_create(tx: &Tx<'_>, name: &RepositoryName) -> Result<Repository> {
     let public_id = Uuid::new_v4().to_string();
     tx.prepare_cached("INSERT INTO repositories (public_id, name, created_at) VALUES (?1, ?2, ?3)")?
         .execute(params![public_id, name.as_str(), tx.now])?;
-    Ok(Repository { id: tx.last_insert_rowid(), public_id, name: name.clone() })
+    Ok(Repository {
+        id: tx.last_insert_rowid(),
+        public_id,
+        name: name.clone(),
+    })
 }
 
 /// The repository that `author` pushes to, made when it is new. An expired token needs a live push grant there, and so

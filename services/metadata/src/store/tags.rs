@@ -41,7 +41,10 @@ pub(super) fn find(connection: &Connection, repository: &Repository, tag: &str) 
     )?;
     let pointer = statement
         .query_row(params![repository.id, tag], |row| {
-            Ok(Pointer { digest: row.get(0)?, version: row.get(1)? })
+            Ok(Pointer {
+                digest: row.get(0)?,
+                version: row.get(1)?,
+            })
         })
         .optional()?;
     Ok(pointer)
@@ -57,18 +60,29 @@ pub(super) fn point(
 ) -> Result<Moved> {
     let current = find(tx, repository, tag.as_str())?;
     if let Some(pointer) = current.as_ref().filter(|pointer| pointer.digest == digest) {
-        return Ok(Moved { previous_digest: Some(digest.to_owned()), version: pointer.version });
+        return Ok(Moved {
+            previous_digest: Some(digest.to_owned()),
+            version: pointer.version,
+        });
     }
     let previous_digest = current.map(|pointer| pointer.digest);
-    let version =
-        record(tx, repository, tag.as_str(), (Some(digest), previous_digest.as_deref()), author)?;
+    let version = record(
+        tx,
+        repository,
+        tag.as_str(),
+        (Some(digest), previous_digest.as_deref()),
+        author,
+    )?;
     tx.prepare_cached(
         "INSERT INTO tags (repository_id, name, manifest_id, version, changed_at) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (repository_id, name) DO UPDATE SET manifest_id = excluded.manifest_id,
              version = excluded.version, changed_at = excluded.changed_at",
     )?
     .execute(params![repository.id, tag.as_str(), manifest_id, version, tx.now])?;
-    Ok(Moved { previous_digest, version })
+    Ok(Moved {
+        previous_digest,
+        version,
+    })
 }
 
 /// Removes a tag that points at `digest`; gives the version of that change.
@@ -88,7 +102,9 @@ pub(super) fn remove(
 /// The names of the tags that point at a manifest.
 pub(super) fn of_manifest(tx: &Tx<'_>, manifest_id: i64) -> Result<Vec<String>> {
     let mut statement = tx.prepare_cached("SELECT name FROM tags WHERE manifest_id = ?1 ORDER BY name")?;
-    let names = statement.query_map([manifest_id], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let names = statement
+        .query_map([manifest_id], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
     Ok(names)
 }
 
@@ -158,7 +174,9 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<TagChange>> {
         self.scan("tag_history", move |connection| {
-            let Some(repository) = repositories::find(connection, &name)? else { return Ok(Vec::new()) };
+            let Some(repository) = repositories::find(connection, &name)? else {
+                return Ok(Vec::new());
+            };
             let mut statement = connection.prepare_cached(
                 "SELECT version, digest, previous_digest, changed_at, actor_issuer, actor_subject, request_id
                  FROM tag_history WHERE repository_id = ?1 AND tag = ?2 AND version < ?3

@@ -74,31 +74,38 @@ struct Session {
     size: Option<i64>,
 }
 
+pub(super) const FIND: &str = "SELECT algorithm, status, epoch, received, digest, size FROM upload_sessions
+         WHERE id = ?1 AND repository_id = ?2 AND actor_issuer = ?3 AND actor_subject = ?4";
+
 /// Finds the session of `author`. Another identity's does not exist for it.
 fn find(connection: &Connection, repository: &Repository, id: UploadId, author: &Author) -> Result<Session> {
-    let mut statement = connection.prepare_cached(
-        "SELECT algorithm, status, epoch, received, digest, size FROM upload_sessions
-         WHERE id = ?1 AND repository_id = ?2 AND actor_issuer = ?3 AND actor_subject = ?4",
-    )?;
+    let mut statement = connection.prepare_cached(FIND)?;
     let principal = &author.principal;
     let session = statement
-        .query_row(params![id.to_string(), repository.id, principal.issuer, principal.subject], |row| {
-            Ok(Session {
-                algorithm: row.get(0)?,
-                status: row.get(1)?,
-                epoch: row.get(2)?,
-                received: row.get(3)?,
-                digest: row.get(4)?,
-                size: row.get(5)?,
-            })
-        })
+        .query_row(
+            params![id.to_string(), repository.id, principal.issuer, principal.subject],
+            |row| {
+                Ok(Session {
+                    algorithm: row.get(0)?,
+                    status: row.get(1)?,
+                    epoch: row.get(2)?,
+                    received: row.get(3)?,
+                    digest: row.get(4)?,
+                    size: row.get(5)?,
+                })
+            },
+        )
         .optional()?;
     session.ok_or(Error::UploadUnknown)
 }
 
 /// Finds a session to write to. A valid token is recorded as one that this push may outlive, an expired one must be.
 fn find_for_write(tx: &Tx<'_>, key: &UploadKey, author: &Author) -> Result<(Repository, Session)> {
-    let unknown = if author.expired { Error::TokenExpired } else { Error::UploadUnknown };
+    let unknown = if author.expired {
+        Error::TokenExpired
+    } else {
+        Error::UploadUnknown
+    };
     let repository = repositories::find(tx, &key.repository)?.ok_or(unknown)?;
     if author.expired {
         grants::require(tx, author, &repository)?;
@@ -125,8 +132,13 @@ fn acquire(tx: &Tx<'_>, request: &AcquireRequest, author: &Author) -> Result<Acq
     if !matches!(session.status.as_str(), "open" | "finishing") {
         return Err(Error::UploadUnknown);
     }
-    if request.expected_offset.is_some_and(|expected| expected != session.received) {
-        return Err(Error::UploadOutOfOrder { offset: session.received });
+    if request
+        .expected_offset
+        .is_some_and(|expected| expected != session.received)
+    {
+        return Err(Error::UploadOutOfOrder {
+            offset: session.received,
+        });
     }
     if !author.expired {
         // A client may go on with another token than it began with, and that one may expire under way, too.
@@ -135,7 +147,11 @@ fn acquire(tx: &Tx<'_>, request: &AcquireRequest, author: &Author) -> Result<Acq
     // A finish that died half way is simply taken over, whatever the next purpose is.
     let (status, digest, due_at) = match &request.purpose {
         Purpose::Append => ("open", None, tx.now + tx.lifetimes.session_ttl),
-        Purpose::Finish(digest) => ("finishing", Some(digest.as_str()), tx.now + tx.lifetimes.session_ttl),
+        Purpose::Finish(digest) => (
+            "finishing",
+            Some(digest.as_str()),
+            tx.now + tx.lifetimes.session_ttl,
+        ),
         Purpose::Cancel => ("aborting", None, tx.now + ABORT_GRACE_MILLIS),
     };
     let state = tx
@@ -143,7 +159,10 @@ fn acquire(tx: &Tx<'_>, request: &AcquireRequest, author: &Author) -> Result<Acq
             "UPDATE upload_sessions SET epoch = epoch + 1, status = ?2, digest = ?3, due_at = ?4
              WHERE id = ?1 RETURNING state",
         )?
-        .query_row(params![request.key.id.to_string(), status, digest, due_at], |row| row.get(0))?;
+        .query_row(
+            params![request.key.id.to_string(), status, digest, due_at],
+            |row| row.get(0),
+        )?;
     Ok(Acquired {
         epoch: session.epoch + 1,
         algorithm: session.algorithm,
@@ -153,7 +172,12 @@ fn acquire(tx: &Tx<'_>, request: &AcquireRequest, author: &Author) -> Result<Acq
     })
 }
 
-fn save(tx: &Tx<'_>, key: &UploadKey, author: &Author, (epoch, offset, state): (i64, i64, &[u8])) -> Result<()> {
+fn save(
+    tx: &Tx<'_>,
+    key: &UploadKey,
+    author: &Author,
+    (epoch, offset, state): (i64, i64, &[u8]),
+) -> Result<()> {
     let (_, session) = find_for_write(tx, key, author)?;
     if !matches!(session.status.as_str(), "open" | "finishing") {
         return Err(Error::UploadUnknown);
@@ -165,7 +189,12 @@ fn save(tx: &Tx<'_>, key: &UploadKey, author: &Author, (epoch, offset, state): (
         return Err(Error::UploadInvalid("a checkpoint lies before the last one"));
     }
     tx.prepare_cached("UPDATE upload_sessions SET state = ?2, received = ?3, due_at = ?4 WHERE id = ?1")?
-        .execute(params![key.id.to_string(), state, offset, tx.now + tx.lifetimes.session_ttl])?;
+        .execute(params![
+            key.id.to_string(),
+            state,
+            offset,
+            tx.now + tx.lifetimes.session_ttl
+        ])?;
     Ok(())
 }
 
@@ -183,17 +212,30 @@ fn finish(tx: &Tx<'_>, request: &FinishRequest, author: &Author) -> Result<()> {
         return Err(Error::UploadConflict);
     }
     if !named {
-        return Err(Error::UploadInvalid("the receipt is for another digest than the one that was named"));
+        return Err(Error::UploadInvalid(
+            "the receipt is for another digest than the one that was named",
+        ));
     }
-    let object = blobs::Object { key: &request.object_key, digest, size: request.size };
+    let object = blobs::Object {
+        key: &request.object_key,
+        digest,
+        size: request.size,
+    };
     let blob_id = blobs::publish(tx, object)?;
     blobs::link(tx, &repository, blob_id)?;
     tx.prepare_cached(
         "UPDATE upload_sessions SET status = 'finished', size = ?2, received = ?2, state = x'', due_at = ?3
          WHERE id = ?1",
     )?
-    .execute(params![request.key.id.to_string(), request.size, tx.now + tx.lifetimes.finished_ttl])?;
-    let change = Change { digest: Some(digest), ..Change::default() };
+    .execute(params![
+        request.key.id.to_string(),
+        request.size,
+        tx.now + tx.lifetimes.finished_ttl
+    ])?;
+    let change = Change {
+        digest: Some(digest),
+        ..Change::default()
+    };
     outbox::announce(tx, EventKind::Push, &repository, change, author)
 }
 
@@ -244,7 +286,8 @@ impl Store {
 
     /// Takes the lease of a session.
     pub(crate) async fn acquire_upload(&self, request: AcquireRequest, author: Author) -> Result<Acquired> {
-        self.write("acquire_upload", move |tx| acquire(tx, &request, &author)).await
+        self.write("acquire_upload", move |tx| acquire(tx, &request, &author))
+            .await
     }
 
     /// Saves a checkpoint of the lease's holder.
@@ -254,27 +297,33 @@ impl Store {
         (epoch, offset, state): (i64, i64, Bytes),
         author: Author,
     ) -> Result<()> {
-        self.write("save_upload", move |tx| save(tx, &key, &author, (epoch, offset, &state))).await
+        self.write("save_upload", move |tx| {
+            save(tx, &key, &author, (epoch, offset, &state))
+        })
+        .await
     }
 
     /// Commits what a session uploaded: publishes the object, links the blob, ends the session.
     pub(crate) async fn finish_upload(&self, request: FinishRequest, author: Author) -> Result<()> {
-        self.write("finish_upload", move |tx| finish(tx, &request, &author)).await
+        self.write("finish_upload", move |tx| finish(tx, &request, &author))
+            .await
     }
 
     /// Confirms a cancellation. The row stays until the reaper, too, has had the bytes discarded: whether they are gone is
     /// not the gateway's to say.
     pub(crate) async fn cancel_upload(&self, key: UploadKey, epoch: i64, author: Author) -> Result<()> {
-        self.write("cancel_upload", move |tx| match find_for_write(tx, &key, &author) {
-            Err(Error::UploadUnknown) => Ok(()),
-            Err(error) => Err(error),
-            Ok((_, session)) if session.status != "aborting" || session.epoch < epoch => {
-                Err(Error::UploadConflict)
-            }
-            Ok(_) => {
-                tx.prepare_cached("UPDATE upload_sessions SET due_at = ?2 WHERE id = ?1 AND epoch = ?3")?
-                    .execute(params![key.id.to_string(), tx.now, epoch])?;
-                Ok(())
+        self.write("cancel_upload", move |tx| {
+            match find_for_write(tx, &key, &author) {
+                Err(Error::UploadUnknown) => Ok(()),
+                Err(error) => Err(error),
+                Ok((_, session)) if session.status != "aborting" || session.epoch < epoch => {
+                    Err(Error::UploadConflict)
+                }
+                Ok(_) => {
+                    tx.prepare_cached("UPDATE upload_sessions SET due_at = ?2 WHERE id = ?1 AND epoch = ?3")?
+                        .execute(params![key.id.to_string(), tx.now, epoch])?;
+                    Ok(())
+                }
             }
         })
         .await

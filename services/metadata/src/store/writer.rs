@@ -43,7 +43,8 @@ struct CommitFailure {
 
 struct Work<T, F> {
     name: &'static str,
-    work: Option<F>,
+    /// Taken when it runs.
+    task: Option<F>,
     result: Result<T>,
     reply: oneshot::Sender<Result<T>>,
 }
@@ -58,15 +59,19 @@ where
     }
 
     fn run(&mut self, tx: &Tx<'_>) -> bool {
-        let Some(work) = self.work.take() else { return false };
-        self.result = catch_unwind(AssertUnwindSafe(|| work(tx)))
+        let Some(task) = self.task.take() else {
+            return false;
+        };
+        self.result = catch_unwind(AssertUnwindSafe(|| task(tx)))
             .unwrap_or_else(|panic| Err(Error::Internal(format!("panic: {}", panic_text(panic.as_ref())))));
         self.result.is_ok()
     }
 
     fn answer(self: Box<Self>, commit: Result<(), CommitFailure>) {
         let result = match commit {
-            Err(CommitFailure { full }) if self.result.is_ok() => Err(Error::CommitFailed { full }),
+            Err(CommitFailure { full }) if self.task.is_some() || self.result.is_ok() => {
+                Err(Error::CommitFailed { full })
+            }
             _ => self.result,
         };
         // A caller that went away does not undo what is durable.
@@ -76,7 +81,8 @@ where
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("unknown")
 }
 
 impl Writer {
@@ -89,8 +95,19 @@ impl Writer {
         let (sender, receiver) = mpsc::channel(queue);
         let thread = std::thread::Builder::new()
             .name("metadata-writer".to_owned())
-            .spawn(move || Loop { connection, clock, lifetimes, receiver }.run())?;
-        Ok(Self { queue: Some(sender), thread: Some(thread) })
+            .spawn(move || {
+                Loop {
+                    connection,
+                    clock,
+                    lifetimes,
+                    receiver,
+                }
+                .run();
+            })?;
+        Ok(Self {
+            queue: Some(sender),
+            thread: Some(thread),
+        })
     }
 
     pub(super) async fn run<T, F>(&self, name: &'static str, work: F) -> Result<T>
@@ -100,12 +117,20 @@ impl Writer {
     {
         let closed = || Error::Internal("the writer stopped".to_owned());
         let (reply, answer) = oneshot::channel();
-        let request = Work { name, work: Some(work), result: Err(closed()), reply };
+        let request = Work {
+            name,
+            task: Some(work),
+            result: Err(closed()),
+            reply,
+        };
         let queue = self.queue.as_ref().ok_or_else(closed)?;
-        queue.send_timeout(Box::new(request), QUEUE_WAIT).await.map_err(|error| match error {
-            mpsc::error::SendTimeoutError::Timeout(_) => Error::Overloaded,
-            mpsc::error::SendTimeoutError::Closed(_) => closed(),
-        })?;
+        queue
+            .send_timeout(Box::new(request), QUEUE_WAIT)
+            .await
+            .map_err(|error| match error {
+                mpsc::error::SendTimeoutError::Timeout(_) => Error::Overloaded,
+                mpsc::error::SendTimeoutError::Closed(_) => closed(),
+            })?;
         answer.await.map_err(|_| closed())?
     }
 }
@@ -142,7 +167,8 @@ impl Loop {
             let failure = commit.map_err(|error| CommitFailure {
                 full: error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
             });
-            metrics::histogram!("metadata_commit_requests").record(u32::try_from(group.len()).unwrap_or(u32::MAX));
+            metrics::histogram!("metadata_commit_requests")
+                .record(u32::try_from(group.len()).unwrap_or(u32::MAX));
             metrics::histogram!("metadata_commit_seconds").record(started.elapsed().as_secs_f64());
             for request in group {
                 request.answer(failure);
@@ -157,7 +183,8 @@ impl Loop {
         group: &mut Vec<Box<dyn Request>>,
     ) -> rusqlite::Result<()> {
         let mut next = Some(first);
-        self.execute("BEGIN IMMEDIATE").inspect_err(|_| group.extend(next.take()))?;
+        self.execute("BEGIN IMMEDIATE")
+            .inspect_err(|_| group.extend(next.take()))?;
         while let Some(request) = next.take() {
             group.push(request);
             if let Some(request) = group.last_mut() {
@@ -192,9 +219,14 @@ fn run_in_savepoint(
 ) -> rusqlite::Result<()> {
     let execute = |statement: &str| connection.prepare_cached(statement)?.execute([]).map(|_| ());
     execute("SAVEPOINT request")?;
-    let kept = request.run(&Tx { connection, now: clock.unix_millis(), lifetimes });
+    let kept = request.run(&Tx {
+        connection,
+        now: clock.unix_millis(),
+        lifetimes,
+    });
     let outcome = if kept { "ok" } else { "rolled_back" };
-    metrics::counter!("metadata_transactions_total", "name" => request.name(), "outcome" => outcome).increment(1);
+    metrics::counter!("metadata_transactions_total", "name" => request.name(), "outcome" => outcome)
+        .increment(1);
     if !kept {
         execute("ROLLBACK TO request")?;
     }

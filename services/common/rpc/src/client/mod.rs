@@ -54,7 +54,7 @@ impl RpcChannel {
     ///
     /// When the address or the identity is unusable. An unreachable server is no error here.
     pub fn connect(endpoint: Endpoint, identity: &TlsIdentity, policy: CallPolicy) -> Result<Self, RpcError> {
-        Ok(stack(Network::over_tls(&endpoint, identity)?, policy))
+        Ok(stack(Network::over_tls(endpoint, identity)?, policy))
     }
 
     /// Speaks HTTP/2 with a server in this process over pipes in memory: all of the wire but sockets and TLS, for tests.

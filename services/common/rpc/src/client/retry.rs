@@ -101,7 +101,7 @@ fn is_unavailable(outcome: &Outcome) -> bool {
 /// the server wants to be left alone for longer, or the deadline comes first: then the error is the better answer.
 fn delay_before(attempt: u32, outcome: &Outcome, deadline: Option<Instant>) -> Option<Duration> {
     let longest = FIRST_DELAY
-        .saturating_mul(1 << attempt.min(16))
+        .saturating_mul(1 << (attempt - 1).min(16))
         .min(LONGEST_DELAY);
     let jittered = longest.mul_f64(rand::random_range(0.1..=1.0));
     let wanted = match outcome {

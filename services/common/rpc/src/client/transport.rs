@@ -83,21 +83,24 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub(super) fn over_tls(endpoint: &Endpoint, identity: &TlsIdentity) -> Result<Self, RpcError> {
-        let unusable = |problem: String| RpcError::Endpoint {
-            uri: endpoint.uri.clone(),
-            problem,
-        };
-        if !endpoint.uri.starts_with("https://") {
-            return Err(unusable("it must start with https://".to_owned()));
+    pub(super) fn over_tls(endpoint: Endpoint, identity: &TlsIdentity) -> Result<Self, RpcError> {
+        let Endpoint { uri, server } = endpoint;
+        if !uri.starts_with("https://") {
+            return Err(RpcError::Endpoint {
+                uri,
+                problem: "it must start with https://".to_owned(),
+            });
         }
-        let tonic_endpoint = TonicEndpoint::from_shared(endpoint.uri.clone())
-            .and_then(|tonic_endpoint| tonic_endpoint.tls_config(identity.client_config(endpoint.server)))
-            .map_err(|error| unusable(with_sources(&error)))?;
-        let tonic_endpoint = tuned(tonic_endpoint);
+        let endpoint = TonicEndpoint::from_shared(uri.clone())
+            .and_then(|endpoint| endpoint.tls_config(identity.client_config(server)))
+            .map(tuned)
+            .map_err(|error| RpcError::Endpoint {
+                uri,
+                problem: with_sources(&error),
+            })?;
         Ok(Self {
-            unary: tonic_endpoint.connect_lazy(),
-            streams: tonic_endpoint.connect_lazy(),
+            unary: endpoint.connect_lazy(),
+            streams: endpoint.connect_lazy(),
         })
     }
 
@@ -164,9 +167,14 @@ impl Service<Call> for Network {
 
 /// tonic's own timer runs beside ours, reads the same header, and may be first.
 fn unanswered(error: &tonic::transport::Error) -> Status {
-    let timed_out = std::iter::successors(Some(error as &dyn Error), |error| error.source())
-        .any(|error| error.is::<tonic::TimeoutExpired>());
-    if timed_out { deadline_exceeded() } else { lost(&with_sources(error)) }
+    let first: &(dyn Error + 'static) = error;
+    let timed_out = std::iter::successors(Some(first), |error| (*error).source())
+        .any(<dyn Error>::is::<tonic::TimeoutExpired>);
+    if timed_out {
+        deadline_exceeded()
+    } else {
+        lost(&with_sources(error))
+    }
 }
 
 /// A call that got no answer. Whether it was served nobody knows, which is what UNAVAILABLE says; transports themselves

@@ -85,7 +85,7 @@ impl RpcServer {
         shutdown: CancellationToken,
         drain: Duration,
     ) -> Result<(), RpcError> {
-        let tls = Arc::new(tls.server_config()?);
+        let tls = Arc::new(tls.server_config(self.peer)?);
         wire::serve(listener, tls, self.stack(), shutdown, drain).await
     }
 

@@ -129,6 +129,8 @@ pub(crate) async fn serve_connection<IO>(
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
+        // Deadlines that pass together cancel many calls at once; that is no attack.
+        .max_pending_accept_reset_streams(Some(MAX_STREAMS as usize))
         .max_frame_size(MAX_FRAME)
         .serve_connection(TokioIo::new(io), service);
     tokio::pin!(connection);

@@ -36,7 +36,9 @@ pub struct ConfigError {
 impl ConfigError {
     /// Reports one problem.
     pub fn new(problem: impl Into<String>) -> Self {
-        Self { problems: vec![problem.into()] }
+        Self {
+            problems: vec![problem.into()],
+        }
     }
 
     /// Reports all of `problems`; `None` if there are none.

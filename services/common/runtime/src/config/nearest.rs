@@ -29,7 +29,10 @@ mod tests {
     #[test]
     fn suggests_the_nearest_name_or_lists_all() {
         assert_eq!(nearest("rot", &["root", "redirect"]), Some("root"));
-        assert_eq!(nearest("pubic_url", &["listen", "public_url"]), Some("public_url"));
+        assert_eq!(
+            nearest("pubic_url", &["listen", "public_url"]),
+            Some("public_url")
+        );
         assert_eq!(nearest("zzz", &["root"]), None);
         assert_eq!(suggestion("zzz", &["root", "kind"]), "known are root, kind");
     }

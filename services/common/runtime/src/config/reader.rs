@@ -22,21 +22,36 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(tree: &'a ConfigTree) -> Self {
-        Self { tree, problems: tree.unknown_sections() }
+        Self {
+            tree,
+            problems: tree.unknown_sections(),
+        }
     }
 
     /// Reads the section `name`. With problems in it, the result is only good for finding more of them.
     pub fn section<T: DeserializeOwned + Default + Validate>(&mut self, name: &str) -> T {
         let mut refused = Vec::new();
-        let section = self.tree.value(name).cloned().and_then(|value| self.deserialize(name, value, &mut refused));
+        let section = self
+            .tree
+            .value(name)
+            .cloned()
+            .and_then(|value| self.deserialize(name, value, &mut refused));
         let section: T = section.unwrap_or_default();
         let mut invalid = Vec::new();
         section.validate(&mut invalid);
         let prefix = format!("{name}.");
-        let mut invalid: Vec<_> = invalid.into_iter().map(|line| line.trim_start_matches(&prefix).to_owned()).collect();
+        let mut invalid: Vec<_> = invalid
+            .into_iter()
+            .map(|line| line.trim_start_matches(&prefix).to_owned())
+            .collect();
         // A key that was refused is absent from the value validated: "required" would contradict what was just said.
-        invalid.retain(|problem| !refused.iter().any(|key: &String| problem.starts_with(key.as_str())));
-        self.problems.extend(invalid.into_iter().map(|problem| prefix.clone() + &problem));
+        invalid.retain(|problem| {
+            !refused
+                .iter()
+                .any(|key: &String| problem.starts_with(key.as_str()))
+        });
+        self.problems
+            .extend(invalid.into_iter().map(|problem| prefix.clone() + &problem));
         section
     }
 
@@ -76,14 +91,22 @@ impl<'a> Reader<'a> {
     }
 
     /// Deserialises by taking out each value that is refused and trying again, so that one run reports all of them.
-    fn deserialize<T: DeserializeOwned>(&mut self, name: &str, mut value: Value, refused: &mut Vec<String>) -> Option<T> {
+    fn deserialize<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        mut value: Value,
+        refused: &mut Vec<String>,
+    ) -> Option<T> {
         loop {
             let error = match value.deserialize::<T>() {
                 Ok(section) => return Some(section),
                 Err(error) => error,
             };
             let path = within_section(&error);
-            let key = std::iter::once(name).chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(".");
+            let key = std::iter::once(name)
+                .chain(path.iter().map(String::as_str))
+                .collect::<Vec<_>>()
+                .join(".");
             let culprit = value.find_ref(&path.join(".")).unwrap_or(&value).clone();
             let line = self.line(&key, &culprit, &error.kind);
             self.problem(line);
@@ -97,14 +120,20 @@ impl<'a> Reader<'a> {
     fn line(&self, key: &str, value: &Value, kind: &Kind) -> String {
         let what = match kind {
             Kind::UnknownField(field, known) => format!("unknown key, {}", suggestion(field, known)),
-            Kind::UnknownVariant(variant, known) => format!("`{variant}` is not known, {}", suggestion(variant, known)),
+            Kind::UnknownVariant(variant, known) => {
+                format!("`{variant}` is not known, {}", suggestion(variant, known))
+            }
             Kind::MissingField(field) => format!("`{field}` is missing"),
             // The value itself stays out of the message: it may be a secret put under the wrong key.
             Kind::InvalidType(actual, expected) => format!("expected {expected}, found {}", name_of(actual)),
             Kind::InvalidValue(_, expected) => format!("expected {expected}"),
             other => other.to_string(),
         };
-        let origin = self.tree.origin(value).map(|origin| format!(" ({origin})")).unwrap_or_default();
+        let origin = self
+            .tree
+            .origin(value)
+            .map(|origin| format!(" ({origin})"))
+            .unwrap_or_default();
         format!("{key}: {what}{origin}")
     }
 }
@@ -133,7 +162,9 @@ fn within_section(error: &figment::Error) -> Vec<String> {
 
 /// Removes the value at `path`, or the nearest named value around it, and says whether anything was removed.
 fn take_out(value: &mut Value, path: &[String]) -> bool {
-    let Some((first, rest)) = path.split_first() else { return false };
+    let Some((first, rest)) = path.split_first() else {
+        return false;
+    };
     match value {
         Value::Dict(_, table) => {
             if let Some(inner) = table.get_mut(first)
@@ -144,9 +175,11 @@ fn take_out(value: &mut Value, path: &[String]) -> bool {
             table.remove(first).is_some()
         }
         // An element that can't be read takes its whole array along, because the others' positions must not move.
-        Value::Array(_, items) => {
-            first.parse().ok().and_then(|index: usize| items.get_mut(index)).is_some_and(|item| take_out(item, rest))
-        }
+        Value::Array(_, items) => first
+            .parse()
+            .ok()
+            .and_then(|index: usize| items.get_mut(index))
+            .is_some_and(|item| take_out(item, rest)),
         _ => false,
     }
 }

@@ -85,7 +85,9 @@ pub struct TelemetryConfig {
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { flush_timeout: Duration::from_secs(2) }
+        Self {
+            flush_timeout: Duration::from_secs(2),
+        }
     }
 }
 
@@ -139,14 +141,33 @@ impl Endpoints {
 
 impl Validate for RpcConfig {
     fn validate(&self, problems: &mut Vec<String>) {
-        let Endpoints { auth, metadata, blobs, events } = &self.endpoints;
-        for (name, url) in [("auth", auth), ("metadata", metadata), ("blobs", blobs), ("events", events)] {
-            if url.as_ref().is_some_and(|url| url.scheme() != "https" || url.host().is_none()) {
-                problems.push(format!("endpoints.{name}: must be https://host:port; services only speak mutual TLS"));
+        let Endpoints {
+            auth,
+            metadata,
+            blobs,
+            events,
+        } = &self.endpoints;
+        for (name, url) in [
+            ("auth", auth),
+            ("metadata", metadata),
+            ("blobs", blobs),
+            ("events", events),
+        ] {
+            if url
+                .as_ref()
+                .is_some_and(|url| url.scheme() != "https" || url.host().is_none())
+            {
+                problems.push(format!(
+                    "endpoints.{name}: must be https://host:port; services only speak mutual TLS"
+                ));
             }
         }
         if let Some(tls) = &self.tls {
-            for (name, path) in [("ca_file", &tls.ca_file), ("cert_file", &tls.cert_file), ("key_file", &tls.key_file)] {
+            for (name, path) in [
+                ("ca_file", &tls.ca_file),
+                ("cert_file", &tls.cert_file),
+                ("key_file", &tls.key_file),
+            ] {
                 if !path.is_file() {
                     problems.push(format!("tls.{name}: there is no file {}", path.display()));
                 }

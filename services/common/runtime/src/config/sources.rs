@@ -26,14 +26,22 @@ pub struct ConfigSources {
 impl Default for ConfigSources {
     /// No file, no environment, no flags.
     fn default() -> Self {
-        Self { file: None, environment: false, overrides: Vec::new() }
+        Self {
+            file: None,
+            environment: false,
+            overrides: Vec::new(),
+        }
     }
 }
 
 impl ConfigSources {
     /// Reads `file`, if given, and the environment.
     pub fn from_file(file: Option<PathBuf>) -> Self {
-        Self { file, environment: true, overrides: Vec::new() }
+        Self {
+            file,
+            environment: true,
+            overrides: Vec::new(),
+        }
     }
 
     pub(super) fn figment(self) -> Figment {
@@ -58,8 +66,13 @@ pub fn parse_assignment(text: &str) -> Result<(String, Value), ConfigError> {
         .split_once('=')
         .filter(|(key, _)| key.contains('.'))
         .ok_or_else(|| ConfigError::new(format!("`{text}` is not of the form section.key=value")))?;
-    let parsed = toml::from_str::<Dict>(&format!("value = {value}")).ok().and_then(|mut table| table.remove("value"));
-    Ok((key.trim().to_owned(), parsed.unwrap_or_else(|| Value::from(value))))
+    let parsed = toml::from_str::<Dict>(&format!("value = {value}"))
+        .ok()
+        .and_then(|mut table| table.remove("value"));
+    Ok((
+        key.trim().to_owned(),
+        parsed.unwrap_or_else(|| Value::from(value)),
+    ))
 }
 
 struct Flags(Vec<(String, Value)>);
@@ -84,7 +97,9 @@ fn insert(table: &mut Dict, key: &str, value: Value) {
             table.insert(key.to_owned(), value);
         }
         Some((first, rest)) => {
-            let entry = table.entry(first.to_owned()).or_insert_with(|| Value::from(Dict::new()));
+            let entry = table
+                .entry(first.to_owned())
+                .or_insert_with(|| Value::from(Dict::new()));
             if let Value::Dict(_, inner) = entry {
                 insert(inner, rest, value);
             }
@@ -99,7 +114,10 @@ mod tests {
     #[test]
     fn assignments_are_toml_or_strings() {
         let (key, value) = parse_assignment("gateway.listen=127.0.0.1:0").expect("string");
-        assert_eq!((key.as_str(), value.as_str()), ("gateway.listen", Some("127.0.0.1:0")));
+        assert_eq!(
+            (key.as_str(), value.as_str()),
+            ("gateway.listen", Some("127.0.0.1:0"))
+        );
         let (_, value) = parse_assignment("gateway.dev=true").expect("boolean");
         assert_eq!(value.to_bool(), Some(true));
         assert!(parse_assignment("listen=1").is_err());

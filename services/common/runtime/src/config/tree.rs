@@ -12,7 +12,16 @@ use super::redact::redacted;
 use super::{ConfigError, ConfigSources};
 
 /// Every section that some process reads. A process ignores the others', and refuses all further names.
-pub const SECTIONS: [&str; 8] = ["gateway", "auth", "metadata", "blobs", "events", "runtime", "telemetry", "rpc"];
+pub const SECTIONS: [&str; 8] = [
+    "gateway",
+    "auth",
+    "metadata",
+    "blobs",
+    "events",
+    "runtime",
+    "telemetry",
+    "rpc",
+];
 
 /// The merged configuration of a process.
 #[derive(Clone)]
@@ -34,7 +43,9 @@ impl ConfigTree {
             return Err(ConfigError::new(format!("there is no file {}", file.display())));
         }
         let figment = sources.figment();
-        let mut profiles = figment.data().map_err(|error| ConfigError::new(error.to_string()))?;
+        let mut profiles = figment
+            .data()
+            .map_err(|error| ConfigError::new(error.to_string()))?;
         let root = profiles.remove(&Profile::Default).unwrap_or_default();
         Ok(Self { figment, root })
     }
@@ -59,9 +70,16 @@ impl ConfigTree {
     /// Returns this tree with `key` set, as a flag would.
     #[must_use]
     pub fn with(self, key: &str, value: impl Into<Value>) -> Self {
-        let sources = ConfigSources { overrides: vec![(key.to_owned(), value.into())], ..ConfigSources::default() };
+        let sources = ConfigSources {
+            overrides: vec![(key.to_owned(), value.into())],
+            ..ConfigSources::default()
+        };
         let figment = self.figment.merge(sources.figment());
-        let root = figment.data().ok().and_then(|mut data| data.remove(&Profile::Default)).unwrap_or(self.root);
+        let root = figment
+            .data()
+            .ok()
+            .and_then(|mut data| data.remove(&Profile::Default))
+            .unwrap_or(self.root);
         Self { figment, root }
     }
 
@@ -94,10 +112,16 @@ impl ConfigTree {
     }
 
     pub(super) fn unknown_sections(&self) -> Vec<String> {
-        let unknown = self.root.iter().filter(|(name, _)| !SECTIONS.contains(&name.as_str()));
+        let unknown = self
+            .root
+            .iter()
+            .filter(|(name, _)| !SECTIONS.contains(&name.as_str()));
         unknown
             .map(|(name, value)| {
-                let origin = self.origin(value).map(|origin| format!(" ({origin})")).unwrap_or_default();
+                let origin = self
+                    .origin(value)
+                    .map(|origin| format!(" ({origin})"))
+                    .unwrap_or_default();
                 format!("{name}: unknown section, {}{origin}", suggestion(name, &SECTIONS))
             })
             .collect()

@@ -18,9 +18,24 @@ fn address(listen: Option<&str>, public_url: Option<&str>) -> Result<PublicAddre
 #[case::default(None, None, "http://127.0.0.1:5000", "127.0.0.1:5000")]
 #[case::port(Some("127.0.0.1:5017"), None, "http://127.0.0.1:5017", "127.0.0.1:5017")]
 #[case::v6(Some("[::1]:5000"), None, "http://[::1]:5000", "[::1]:5000")]
-#[case::public(Some("0.0.0.0:5000"), Some("https://registry.example.com"), "https://registry.example.com", "registry.example.com")]
-#[case::slash(None, Some("https://registry.example.com:8443/"), "https://registry.example.com:8443", "registry.example.com:8443")]
-#[case::default_port(None, Some("https://registry.example.com:443"), "https://registry.example.com", "registry.example.com")]
+#[case::public(
+    Some("0.0.0.0:5000"),
+    Some("https://registry.example.com"),
+    "https://registry.example.com",
+    "registry.example.com"
+)]
+#[case::slash(
+    None,
+    Some("https://registry.example.com:8443/"),
+    "https://registry.example.com:8443",
+    "registry.example.com:8443"
+)]
+#[case::default_port(
+    None,
+    Some("https://registry.example.com:443"),
+    "https://registry.example.com",
+    "registry.example.com"
+)]
 fn is_explicit_or_loopback(
     #[case] listen: Option<&str>,
     #[case] public_url: Option<&str>,

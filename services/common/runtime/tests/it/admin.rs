@@ -13,8 +13,15 @@ async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     stream.write_all(request.as_bytes()).await.expect("sends");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("answers");
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+    let status = answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .expect("a status");
+    let body = answer
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned())
+        .unwrap_or_default();
     (status, body)
 }
 
@@ -22,7 +29,9 @@ async fn get(address: SocketAddr, path: &str) -> (u16, String) {
 #[allow(clippy::disallowed_methods, reason = "the test owns the task")]
 async fn readiness_follows_every_service_and_liveness_none() {
     let (auth, metadata) = (Readiness::new(), Readiness::new());
-    let listener = admin::bind(Some((Ipv4Addr::LOCALHOST, 0).into())).await.expect("a free port");
+    let listener = admin::bind(Some((Ipv4Addr::LOCALHOST, 0).into()))
+        .await
+        .expect("a free port");
     let address = listener.local_addr().expect("bound");
     let services = vec![("auth", auth.clone()), ("metadata", metadata.clone())];
     let server = tokio::spawn(admin::serve(listener, services));
@@ -32,7 +41,10 @@ async fn readiness_follows_every_service_and_liveness_none() {
     auth.set_ready();
     let (status, body) = get(address, "/readyz").await;
     assert_eq!(status, 503);
-    assert!(body.contains("auth: ready") && body.contains("metadata: starting"), "{body}");
+    assert!(
+        body.contains("auth: ready") && body.contains("metadata: starting"),
+        "{body}"
+    );
     metadata.set_ready();
     assert_eq!(get(address, "/readyz").await.0, 200);
     auth.set_not_ready("shutting down");
@@ -47,10 +59,15 @@ async fn readiness_follows_every_service_and_liveness_none() {
 
 #[tokio::test]
 async fn a_configured_address_is_used_or_refused_and_the_default_gives_way() {
-    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .expect("a free port");
     let address = taken.local_addr().expect("bound");
     assert!(admin::bind(Some(address)).await.is_err());
-    let (first, second) = (admin::bind(None).await.expect("binds"), admin::bind(None).await.expect("binds too"));
+    let (first, second) = (
+        admin::bind(None).await.expect("binds"),
+        admin::bind(None).await.expect("binds too"),
+    );
     for listener in [first, second] {
         assert!(listener.local_addr().expect("bound").ip().is_loopback());
     }

@@ -41,20 +41,34 @@ fn file(text: &str) -> (tempfile::TempDir, ConfigSources) {
     let dir = tempfile::tempdir().expect("temporary directory");
     let path = dir.path().join("roadstead.toml");
     std::fs::write(&path, text).expect("writing the file");
-    (dir, ConfigSources { file: Some(path), ..ConfigSources::default() })
+    (
+        dir,
+        ConfigSources {
+            file: Some(path),
+            ..ConfigSources::default()
+        },
+    )
 }
 
 fn problems(text: &str) -> Vec<String> {
     let (_dir, sources) = file(text);
     let tree = ConfigTree::load(sources).expect("well-formed TOML");
-    tree.section::<Blobs>("blobs").expect_err("has problems").problems().to_vec()
+    tree.section::<Blobs>("blobs")
+        .expect_err("has problems")
+        .problems()
+        .to_vec()
 }
 
 #[test]
 fn flags_win_over_the_file_and_the_file_over_defaults() {
     let (_dir, mut sources) = file("[runtime]\ndata_dir = '/file'\nshutdown_grace = '7s'\n");
-    sources.overrides.push(("runtime.data_dir".to_owned(), "/flag".into()));
-    let runtime: RuntimeConfig = ConfigTree::load(sources).expect("loads").section("runtime").expect("valid");
+    sources
+        .overrides
+        .push(("runtime.data_dir".to_owned(), "/flag".into()));
+    let runtime: RuntimeConfig = ConfigTree::load(sources)
+        .expect("loads")
+        .section("runtime")
+        .expect("valid");
     assert_eq!(runtime.data_dir.to_str(), Some("/flag"));
     assert_eq!(runtime.shutdown_grace, Duration::from_secs(7));
     assert_eq!(runtime.drain_delay, RuntimeConfig::default().drain_delay);
@@ -64,7 +78,10 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
 fn an_unknown_key_is_refused_with_the_nearest_name_and_its_file() {
     let problems = problems("[blobs]\nroot = 'x'\npart_siz = 5\n");
     assert_eq!(problems.len(), 1, "{problems:?}");
-    assert!(problems[0].starts_with("blobs.part_siz: unknown key, did you mean `part_size`?"), "{problems:?}");
+    assert!(
+        problems[0].starts_with("blobs.part_siz: unknown key, did you mean `part_size`?"),
+        "{problems:?}"
+    );
     assert!(problems[0].contains("roadstead.toml"), "{problems:?}");
 }
 
@@ -82,11 +99,24 @@ fn all_problems_are_reported_together_at_every_depth() {
         "blobs.s3.buket: unknown key, did you mean `bucket`?",
     ];
     for expected in expect {
-        assert!(problems.iter().any(|problem| problem.starts_with(expected)), "{expected} in {problems:#?}");
+        assert!(
+            problems.iter().any(|problem| problem.starts_with(expected)),
+            "{expected} in {problems:#?}"
+        );
     }
     // The root that was refused is not called missing as well; the mirror without its prefix is.
-    assert!(!problems.iter().any(|problem| problem.contains("root: is required")), "{problems:#?}");
-    assert!(problems.iter().any(|problem| problem.contains("`prefix` is missing")), "{problems:#?}");
+    assert!(
+        !problems
+            .iter()
+            .any(|problem| problem.contains("root: is required")),
+        "{problems:#?}"
+    );
+    assert!(
+        problems
+            .iter()
+            .any(|problem| problem.contains("`prefix` is missing")),
+        "{problems:#?}"
+    );
 }
 
 #[test]
@@ -102,12 +132,16 @@ fn services_are_only_reached_over_tls() {
     let tree = ConfigTree::load(ConfigSources::default()).expect("loads");
     let tree = tree.with("rpc.endpoints.auth", "http://127.0.0.1:7001");
     let error = tree.section::<RpcConfig>("rpc").expect_err("plain text");
-    assert!(error.problems()[0].starts_with("rpc.endpoints.auth: must be https://"), "{error}");
+    assert!(
+        error.problems()[0].starts_with("rpc.endpoints.auth: must be https://"),
+        "{error}"
+    );
 }
 
 #[test]
 fn printing_hides_secrets_and_shows_where_they_are_kept() {
-    let (_dir, sources) = file("[blobs]\nseal_key_file = '/run/seal'\n[blobs.s3]\nbucket = 'b'\nsecret_key = 'hunter2'\n");
+    let (_dir, sources) =
+        file("[blobs]\nseal_key_file = '/run/seal'\n[blobs.s3]\nbucket = 'b'\nsecret_key = 'hunter2'\n");
     let tree = ConfigTree::load(sources).expect("loads");
     for text in [tree.redacted(), format!("{tree:?}")] {
         assert!(!text.contains("hunter2"), "{text}");
@@ -118,12 +152,18 @@ fn printing_hides_secrets_and_shows_where_they_are_kept() {
 #[test]
 fn a_misplaced_secret_is_not_repeated_in_the_message() {
     let problems = problems("[blobs]\nroot = 'x'\npart_size = 'hunter2'\n");
-    assert!(!problems.iter().any(|problem| problem.contains("hunter2")), "{problems:?}");
+    assert!(
+        !problems.iter().any(|problem| problem.contains("hunter2")),
+        "{problems:?}"
+    );
 }
 
 #[test]
 fn a_missing_or_broken_file_is_an_error() {
-    let missing = ConfigSources { file: Some("/nowhere/at/all.toml".into()), ..ConfigSources::default() };
+    let missing = ConfigSources {
+        file: Some("/nowhere/at/all.toml".into()),
+        ..ConfigSources::default()
+    };
     assert!(ConfigTree::load(missing).is_err());
     let (_dir, broken) = file("[blobs\n");
     assert!(ConfigTree::load(broken).is_err());
@@ -135,8 +175,14 @@ fn nested_values_read_back() {
         "[blobs]\nroot = 'r'\npart_size = 9\n[blobs.s3]\nbucket = 'b'\nsecret_key = 's'\n\
          [[blobs.mirrors]]\nprefix = 'a'\npublic = true\n",
     );
-    let blobs: Blobs = ConfigTree::load(sources).expect("loads").section("blobs").expect("valid");
+    let blobs: Blobs = ConfigTree::load(sources)
+        .expect("loads")
+        .section("blobs")
+        .expect("valid");
     assert_eq!((blobs.root.as_deref(), blobs.part_size), (Some("r"), 9));
-    assert_eq!((blobs.s3.bucket.as_deref(), blobs.s3.secret_key.as_deref()), (Some("b"), Some("s")));
+    assert_eq!(
+        (blobs.s3.bucket.as_deref(), blobs.s3.secret_key.as_deref()),
+        (Some("b"), Some("s"))
+    );
     assert!(blobs.mirrors[0].prefix == "a" && blobs.mirrors[0].public);
 }

@@ -45,23 +45,40 @@ async fn readiness_goes_first_then_accepting_then_requests_then_tasks() {
     let mut lifecycle = Lifecycle::new(5 * SECOND, 30 * SECOND);
     let auth = service(&mut lifecycle, &log, "auth");
     service(&mut lifecycle, &log, "gateway");
-    let (stop, accepting, background) =
-        (lifecycle.stop_token(), lifecycle.accepting_token(), lifecycle.background_token());
+    let (stop, accepting, background) = (
+        lifecycle.stop_token(),
+        lifecycle.accepting_token(),
+        lifecycle.background_token(),
+    );
     let started = tokio::time::Instant::now();
     let server = log.clone();
     lifecycle.serve(async move {
         accepting.cancelled().await;
-        assert!(started.elapsed() >= 5 * SECOND, "accepted until the end of the drain delay");
+        assert!(
+            started.elapsed() >= 5 * SECOND,
+            "accepted until the end of the drain delay"
+        );
         assert!(!auth.is_ready(), "reported as not ready before that");
         server.add("stopped accepting");
         tokio::time::sleep(20 * SECOND).await;
-        assert!(!background.is_cancelled(), "tasks run while requests are in flight");
+        assert!(
+            !background.is_cancelled(),
+            "tasks run while requests are in flight"
+        );
         server.add("requests finished");
         Ok(())
     });
     stop.cancel();
     lifecycle.run().await.expect("an orderly end");
-    assert_eq!(log.lines(), ["stopped accepting", "requests finished", "gateway stopped", "auth stopped"]);
+    assert_eq!(
+        log.lines(),
+        [
+            "stopped accepting",
+            "requests finished",
+            "gateway stopped",
+            "auth stopped"
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,7 +128,10 @@ async fn waiting_for_readiness_names_who_is_not() {
     let mut lifecycle = Lifecycle::new(Duration::ZERO, SECOND);
     let log = Log::default();
     service(&mut lifecycle, &log, "auth");
-    lifecycle.add(("metadata", Readiness::new()), TaskSet::new(lifecycle.background_token()));
+    lifecycle.add(
+        ("metadata", Readiness::new()),
+        TaskSet::new(lifecycle.background_token()),
+    );
     let error = lifecycle.ready(SECOND).await.expect_err("metadata is not");
     assert!(error.to_string().ends_with(": metadata"), "{error}");
 }

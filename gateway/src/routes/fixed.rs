@@ -1,0 +1,67 @@
+//! The endpoints whose paths are fixed.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    routing::{get, post},
+};
+
+use super::{dev, sts, token, well_known};
+use crate::{
+    app::App,
+    body::RequestBody,
+    call::Call,
+    error::{ErrorCode, Failure},
+};
+
+pub(crate) const TOKEN: &str = "/token";
+pub(crate) const STS_EXCHANGE: &str = "/sts/exchange";
+pub(crate) const DEV_TOKEN: &str = "/dev/token";
+pub(crate) const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
+pub(crate) const JWKS_ACCESS: &str = "/.well-known/jwks/access.json";
+pub(crate) const JWKS_REGISTRY: &str = "/.well-known/jwks/registry.json";
+
+/// Tokens are at most a few kilobytes, and a form has one or two.
+const FORM_LIMIT: usize = 64 * 1024;
+
+/// The paths, for metrics and spans.
+const PATHS: [&str; 6] = [
+    TOKEN,
+    STS_EXCHANGE,
+    DEV_TOKEN,
+    OPENID_CONFIGURATION,
+    JWKS_ACCESS,
+    JWKS_REGISTRY,
+];
+
+/// The route as metrics and spans name it.
+pub(crate) fn template(path: &str) -> &'static str {
+    PATHS
+        .into_iter()
+        .find(|known| *known == path)
+        .unwrap_or("/{unknown}")
+}
+
+pub(crate) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route(TOKEN, get(token::get).post(token::post))
+        .route(STS_EXCHANGE, post(sts::post))
+        .route(DEV_TOKEN, post(dev::post))
+        .route(OPENID_CONFIGURATION, get(well_known::openid_configuration))
+        .route(JWKS_ACCESS, get(well_known::access_keys))
+        .route(JWKS_REGISTRY, get(well_known::registry_keys))
+        .fallback(|| async { Failure::no_such_route() })
+        // axum adds the Allow header.
+        .method_not_allowed_fallback(|| async { Failure::unsupported_method() })
+        .with_state(app)
+}
+
+/// Reads a form's or document's text. The length need not be known: some clients send forms chunked.
+pub(super) async fn read_form(app: &App, call: &Call, body: Body) -> Result<String, Failure> {
+    let mut body = RequestBody::new(body, &call.headers, app.config.body_idle_timeout);
+    let bytes = body.collect(FORM_LIMIT).await?;
+    String::from_utf8(bytes.into())
+        .map_err(|_| Failure::bad_request(ErrorCode::Unsupported, "the form is not UTF-8"))
+}

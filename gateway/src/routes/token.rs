@@ -1,0 +1,141 @@
+//! `/token`: the Docker token protocol, GET and POST. It takes access tokens of ours and gives registry tokens.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use roadstead_proto::auth::v1::IssueRegistryTokenRequest;
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::fixed::read_form;
+use crate::{
+    app::App,
+    call::Call,
+    credentials::Credential,
+    error::{ErrorCode, Failure},
+    query::Query,
+    respond::{self, set},
+};
+
+/// Some clients read `token`, some `access_token`. There is no refresh token: clients keep what they logged in with.
+#[derive(Serialize)]
+struct TokenAnswer<'a> {
+    token: &'a str,
+    access_token: &'a str,
+    expires_in: u32,
+    issued_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+}
+
+/// `GET /token?service=...&scope=...&scope=...`
+pub(super) async fn get(State(app): State<Arc<App>>, Extension(call): Extension<Arc<Call>>) -> Response {
+    let query = call.query();
+    let outcome = async {
+        let credential =
+            Credential::parse(call.headers.get(header::AUTHORIZATION)).map_err(|_| bad_credential())?;
+        // One scope per parameter is the rule; several in one are what POST has, and harmless here.
+        let scopes = query.all("scope").flat_map(|scopes| split(&scopes)).collect();
+        issue(&app, &call, credential, query, scopes, false).await
+    };
+    render(outcome.await)
+}
+
+/// `POST /token` with a form, as OAuth 2 has it.
+pub(super) async fn post(
+    State(app): State<Arc<App>>,
+    Extension(call): Extension<Arc<Call>>,
+    body: Body,
+) -> Response {
+    let outcome = async {
+        let form = read_form(&app, &call, body).await?;
+        let form = Query::new(&form);
+        let field = match form.first("grant_type").as_deref() {
+            Some("password") => "password",
+            Some("refresh_token") => "refresh_token",
+            other => {
+                let message = format!(
+                    "grant_type {:?} is not supported; use password or refresh_token, with an access token in that field",
+                    other.unwrap_or_default()
+                );
+                return Err(Failure::bad_request(ErrorCode::Unsupported, message));
+            }
+        };
+        let credential = match (form.filled(field), form.filled("username")) {
+            (Some(token), _) => Credential::of(&token),
+            (None, None) => Credential::Anonymous,
+            (None, Some(_)) => return Err(bad_credential()),
+        };
+        let scopes = form.all("scope").flat_map(|scopes| split(&scopes)).collect();
+        issue(&app, &call, credential, form, scopes, true).await
+    };
+    render(outcome.await)
+}
+
+async fn issue(
+    app: &App,
+    call: &Call,
+    credential: Credential,
+    parameters: Query<'_>,
+    scopes: Vec<String>,
+    names_scope: bool,
+) -> Result<Response, Failure> {
+    let request = IssueRegistryTokenRequest {
+        credential: match credential {
+            Credential::Anonymous => String::new(),
+            Credential::Token(token) => token.expose_secret().to_owned(),
+        },
+        service: parameters.first("service").unwrap_or_default().into_owned(),
+        scopes,
+        context: Some(call.context()),
+    };
+    let issued = app
+        .services
+        .tokens
+        .clone()
+        .issue_registry_token(request)
+        .await?
+        .into_inner();
+    let issued_at = OffsetDateTime::from_unix_timestamp(issued.issued_at)
+        .ok()
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_default();
+    let answer = TokenAnswer {
+        token: &issued.token,
+        access_token: &issued.token,
+        expires_in: issued.expires_in,
+        issued_at,
+        scope: names_scope.then(|| issued.granted_scopes.join(" ")),
+    };
+    let body = serde_json::to_vec(&answer).map_err(|error| Failure::internal(error.to_string()))?;
+    Ok(respond::json(body))
+}
+
+fn split(scopes: &str) -> Vec<String> {
+    scopes.split_ascii_whitespace().map(ToOwned::to_owned).collect()
+}
+
+fn bad_credential() -> Failure {
+    let message = "the credential is not an access token; log in again and use the token as the password";
+    Failure::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
+}
+
+/// A 401 here asks for the credential itself.
+fn render(outcome: Result<Response, Failure>) -> Response {
+    let mut response = outcome.unwrap_or_else(|failure| failure.into_response());
+    if response.status() == StatusCode::UNAUTHORIZED {
+        set(
+            &mut response,
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Basic realm=\"access token\""),
+        );
+    }
+    response
+}

@@ -1,0 +1,8 @@
+//! Properties of the vocabulary, against the grammars that the specification gives as regular expressions.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
+
+mod clock;
+mod digests;
+mod names;
+mod scopes;

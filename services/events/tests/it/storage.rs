@@ -1,0 +1,39 @@
+use roadstead_events::{OpenError, SchemaError};
+use rusqlite::Connection;
+
+use crate::harness::{Harness, PULL, event};
+
+#[tokio::test]
+async fn a_second_process_is_refused() {
+    let harness = Harness::start().await;
+    assert!(matches!(harness.build().await, Err(OpenError::InUse(_))));
+}
+
+#[tokio::test]
+async fn a_log_of_a_newer_program_is_refused_unless_it_is_compatible() {
+    let mut harness = Harness::start().await;
+    harness
+        .publish(vec![event("kept", PULL, "acme/web")])
+        .await
+        .unwrap();
+    harness.stop().await;
+    let newer = |version: i64, min_compatible: i64| {
+        let log = Connection::open(harness.database()).unwrap();
+        log.execute(
+            "INSERT INTO schema_migration (version, name, min_compatible, program, applied_at)
+             VALUES (?1, 'later', ?2, '9.9.9', 0)",
+            [version, min_compatible],
+        )
+        .unwrap();
+    };
+    newer(98, 1);
+    let opened = harness.reopen().await.unwrap();
+    drop(opened.server);
+    opened.tasks.stop(crate::harness::DEADLINE).await;
+    newer(99, 99);
+    let Err(OpenError::Schema { source, .. }) = harness.reopen().await else {
+        panic!("the log was opened")
+    };
+    assert!(matches!(&source, SchemaError::TooNew { needed: 99, program, .. } if program == "9.9.9"));
+    assert!(source.to_string().contains("9.9.9"), "{source}");
+}

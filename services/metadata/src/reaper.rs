@@ -1,0 +1,109 @@
+//! Looks after what ends by time: idle and cancelled upload sessions, discarded objects, old push grants.
+//!
+//! Each round claims a batch in one transaction, asks blobs outside of any, and forgets the batch in another. A crash in
+//! between repeats the request, which blobs answers alike. Online garbage collection will be a task beside this one.
+
+use std::time::Duration;
+
+use roadstead_proto::blobs::v1::blob_admin_service_client::BlobAdminServiceClient;
+use roadstead_proto::blobs::v1::{AbortRequest, AbortUploadsRequest, DeleteObjectsRequest, Lease};
+use roadstead_rpc::{MAX_MESSAGE_BYTES, RpcChannel, SealKey};
+use tokio_util::sync::CancellationToken;
+use tonic::Request;
+
+use crate::error::Error;
+use crate::store::Store;
+
+const BATCH: u32 = 100;
+
+/// What the contract gives both calls.
+const BLOBS_DEADLINE: Duration = Duration::from_mins(1);
+
+pub(crate) struct Reaper {
+    store: Store,
+    seal: SealKey,
+    blobs: BlobAdminServiceClient<RpcChannel>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ReapError {
+    #[error("{0}")]
+    Store(#[from] Error),
+    #[error("blobs: {0}")]
+    Blobs(#[from] tonic::Status),
+}
+
+impl Reaper {
+    pub(crate) fn new(store: Store, seal: SealKey, blobs: RpcChannel) -> Self {
+        let blobs = BlobAdminServiceClient::new(blobs)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Self { store, seal, blobs }
+    }
+
+    pub(crate) async fn run(mut self, interval: Duration, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            // What was claimed and not done is claimed again later, so stopping in the middle loses nothing.
+            match stop.run_until_cancelled(self.round()).await {
+                None => return,
+                Some(Ok(())) => {}
+                Some(Err(error)) => tracing::warn!(%error, "cannot clean up; trying again later"),
+            }
+        }
+    }
+
+    async fn round(&mut self) -> Result<(), ReapError> {
+        self.store.forget_expired_grants().await?;
+        while self.abort_uploads().await? {}
+        while self.delete_objects().await? {}
+        Ok(())
+    }
+
+    /// True when there may be more.
+    async fn abort_uploads(&mut self) -> Result<bool, ReapError> {
+        let abandoned = self.store.claim_abandoned_uploads(BATCH).await?;
+        let count = abandoned.len();
+        if abandoned.is_empty() {
+            return Ok(false);
+        }
+        let mut uploads = Vec::with_capacity(count);
+        let mut done = Vec::with_capacity(count);
+        for upload in abandoned {
+            let lease = Lease {
+                upload_id: upload.id.clone(),
+                epoch: u64::try_from(upload.epoch).unwrap_or_default(),
+                digest_algorithm: upload.algorithm,
+            };
+            uploads.push(AbortRequest {
+                lease: self.seal.seal("lease", &lease),
+                state: upload.state.into(),
+            });
+            done.push((upload.id, upload.epoch));
+        }
+        let mut request = Request::new(AbortUploadsRequest { uploads });
+        request.set_timeout(BLOBS_DEADLINE);
+        self.blobs.abort_uploads(request).await?;
+        self.store.forget_uploads(done).await?;
+        tracing::info!(count, "discarded abandoned uploads");
+        Ok(count == usize::try_from(BATCH).unwrap_or(usize::MAX))
+    }
+
+    /// True when there may be more.
+    async fn delete_objects(&mut self) -> Result<bool, ReapError> {
+        let keys = self.store.claim_object_deletions(BATCH).await?;
+        let count = keys.len();
+        if keys.is_empty() {
+            return Ok(false);
+        }
+        let mut request = Request::new(DeleteObjectsRequest {
+            object_keys: keys.clone(),
+        });
+        request.set_timeout(BLOBS_DEADLINE);
+        self.blobs.delete_objects(request).await?;
+        self.store.forget_object_deletions(keys).await?;
+        tracing::info!(count, "deleted objects");
+        Ok(count == usize::try_from(BATCH).unwrap_or(usize::MAX))
+    }
+}
