@@ -56,12 +56,10 @@ impl<'a> Caller<'a> {
         let Some(line) = lines.next() else {
             return Ok(Self::Anonymous);
         };
-        let token = match (bearer(line), lines.next()) {
-            (Some(token), None) => token,
-            _ => {
-                let message = "only one Authorization header with a Bearer token is taken here; get the token at the realm";
-                return Err(Failure::unauthorized(Challenge::Missing, message));
-            }
+        let (Some(token), None) = (bearer(line), lines.next()) else {
+            let message =
+                "only one Authorization header with a Bearer token is taken here; get the token at the realm";
+            return Err(Failure::unauthorized(Challenge::Missing, message));
         };
         match verifier.registry(token) {
             Ok(claims) => Ok(Self::Holder { token, claims }),
@@ -98,10 +96,7 @@ impl<'a> Caller<'a> {
     /// Explains why metadata refused a read.
     pub(crate) fn explain_read(&self, name: &RepositoryName, status: Status) -> Failure {
         match (roadstead_rpc::reason(&status), self) {
-            (ErrorReason::PermissionMissing, Self::Anonymous) => Failure::unauthorized(
-                Challenge::Missing,
-                "a token is needed; log in, or get one at the realm",
-            ),
+            (ErrorReason::PermissionMissing, Self::Anonymous) => token_needed(),
             (ErrorReason::PermissionMissing, Self::Holder { claims, .. }) => {
                 lacking(claims, name, Action::Pull)
             }
@@ -118,10 +113,7 @@ impl<'a> Caller<'a> {
         expiry: Expiry,
     ) -> Result<&'a str, Failure> {
         match self {
-            Self::Anonymous => Err(Failure::unauthorized(
-                Challenge::Missing,
-                "a token is needed; log in, or get one at the realm",
-            )),
+            Self::Anonymous => Err(token_needed()),
             Self::Holder { token, claims } if claims.allows(name, action) => Ok(token),
             Self::Holder { claims, .. } => Err(lacking(claims, name, action)),
             Self::Expired { token, claims } if expiry == Expiry::PushGrant && claims.allows(name, action) => {
@@ -171,6 +163,15 @@ pub(crate) fn bearer(line: &HeaderValue) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
+/// The refusal of a caller without a token.
+pub(crate) fn token_needed() -> Failure {
+    Failure::unauthorized(
+        Challenge::Missing,
+        "a token is needed; log in, or get one at the realm",
+    )
+}
+
+/// The refusal of a caller whose token was good once.
 pub(crate) fn expired() -> Failure {
     Failure::unauthorized(
         Challenge::InvalidToken,
@@ -212,7 +213,7 @@ pub(crate) fn challenge(
     ];
     for (name, value) in parameters {
         if let Some(value) = value {
-            text.push_str(",");
+            text.push(',');
             text.push_str(name);
             text.push_str("=\"");
             text.push_str(value);

@@ -58,7 +58,7 @@ pub(crate) async fn one(mut source: BlobSource, range: ByteRange) -> Result<Body
         return Ok(Body::from(first));
     }
     let rest = chunks.map_ok(|message| message.chunk);
-    Ok(Exactly::new(
+    Ok(Exactly::body(
         stream::once(async { Ok(first) }).chain(rest),
         length,
     ))
@@ -83,7 +83,7 @@ pub(crate) async fn many(
         async move { Ok::<_, Status>(part(head, source.open(range).await?)) }
     });
     let end = stream::once(async move { Ok(tail) });
-    Ok(Exactly::new(
+    Ok(Exactly::body(
         first_part.chain(others.try_flatten()).chain(end),
         length,
     ))
@@ -114,10 +114,7 @@ struct Exactly<S> {
 }
 
 impl<S: Stream<Item = Result<Bytes, Status>> + Send + 'static> Exactly<S> {
-    fn new(chunks: S, length: u64) -> Body
-    where
-        S: Send + 'static,
-    {
+    fn body(chunks: S, length: u64) -> Body {
         Body::new(Self {
             chunks: Box::pin(chunks),
             remaining: length,
@@ -172,7 +169,7 @@ mod tests {
     use super::*;
 
     async fn collect(chunks: Vec<Result<Bytes, Status>>, length: u64) -> Option<Bytes> {
-        Exactly::new(stream::iter(chunks), length)
+        Exactly::body(stream::iter(chunks), length)
             .collect()
             .await
             .ok()

@@ -33,7 +33,7 @@ fn names(tag: &str, digest: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn headers(name: header::HeaderName, values: &[&'static str]) -> HeaderMap {
+    fn headers(name: &header::HeaderName, values: &[&'static str]) -> HeaderMap {
         values
             .iter()
             .map(|value| (name.clone(), HeaderValue::from_static(value)))
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn if_none_match() {
         let have =
-            |values: &[&'static str]| has_current(&headers(header::IF_NONE_MATCH, values), "sha256:ab");
+            |values: &[&'static str]| has_current(&headers(&header::IF_NONE_MATCH, values), "sha256:ab");
         assert!(have(&["\"sha256:ab\""]));
         assert!(have(&["\"x\"", "W/\"y\", W/\"sha256:ab\""]));
         assert!(have(&["*"]));
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn if_range() {
-        let counts = |values: &[&'static str]| range_counts(&headers(header::IF_RANGE, values), "sha256:ab");
+        let counts = |values: &[&'static str]| range_counts(&headers(&header::IF_RANGE, values), "sha256:ab");
         assert!(counts(&[]));
         assert!(counts(&["\"sha256:ab\""]));
         assert!(!counts(&["W/\"sha256:ab\""]));

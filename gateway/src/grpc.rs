@@ -118,13 +118,9 @@ async fn forward(app: &App, request: Request<Body>) -> Result<Response<Body>, St
 
 fn authenticate(app: &App, headers: &HeaderMap) -> Result<(), Status> {
     let mut lines = headers.get_all(header::AUTHORIZATION).iter();
-    let token = match (lines.next().and_then(auth::bearer), lines.next()) {
-        (Some(token), None) => token,
-        _ => {
-            let message =
-                "an access token is needed as authorization: Bearer; get one with `roadstead login`";
-            return Err(status(Code::Unauthenticated, ErrorReason::TokenMissing, message));
-        }
+    let (Some(token), None) = (lines.next().and_then(auth::bearer), lines.next()) else {
+        let message = "an access token is needed as authorization: Bearer; get one with `roadstead login`";
+        return Err(status(Code::Unauthenticated, ErrorReason::TokenMissing, message));
     };
     app.verifier.access(token)?;
     Ok(())

@@ -37,8 +37,8 @@ pub fn rendering(reason: ErrorReason) -> Rendering {
         R::DigestInvalid | R::DigestMismatch => (StatusCode::BAD_REQUEST, C::DigestInvalid, None),
         R::ManifestUnknown => (StatusCode::NOT_FOUND, C::ManifestUnknown, None),
         R::ManifestInvalid => (StatusCode::BAD_REQUEST, C::ManifestInvalid, None),
-        // Not MANIFEST_INVALID: clients answer that by pushing the same manifest in another format.
-        R::ManifestTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, C::SizeInvalid, None),
+        // Not MANIFEST_INVALID for a manifest: clients answer that by pushing the same manifest in another format.
+        R::ManifestTooLarge | R::BlobTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, C::SizeInvalid, None),
         R::ManifestBlobUnknown => (StatusCode::BAD_REQUEST, C::ManifestBlobUnknown, None),
         R::BlobUnknown => (StatusCode::NOT_FOUND, C::BlobUnknown, None),
         R::ContentReferenced | R::Unsupported => (StatusCode::METHOD_NOT_ALLOWED, C::Unsupported, None),
@@ -52,7 +52,6 @@ pub fn rendering(reason: ErrorReason) -> Rendering {
         R::UploadUnknown => (StatusCode::NOT_FOUND, C::BlobUploadUnknown, None),
         R::UploadInvalid => (StatusCode::BAD_REQUEST, C::BlobUploadInvalid, None),
         R::UploadConflict => (StatusCode::CONFLICT, C::BlobUploadInvalid, None),
-        R::BlobTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, C::SizeInvalid, None),
         R::TokenMissing | R::TokenInvalid | R::TokenExpired | R::ScopeInsufficient | R::IssuerUntrusted => {
             (StatusCode::UNAUTHORIZED, C::Unauthorized, None)
         }

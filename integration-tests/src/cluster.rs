@@ -77,7 +77,11 @@ impl Setup {
 
     /// Starts on a data directory that exists already, on the given port.
     pub async fn start_in(self, home: Home, port: u16) -> Result<Cluster> {
-        let process = Process::start(self.program_name(), self.command(&home, port)?, &home.logs())?;
+        let process = Process::start(
+            self.program_name(),
+            self.command(&home, &local(port))?,
+            &home.logs(),
+        )?;
         let process = process.with_logs(home.data().join("logs"));
         let mut cluster = Cluster {
             setup: self,
@@ -90,7 +94,7 @@ impl Setup {
     }
 
     /// The command that starts this setup, for tests of starts that must fail.
-    pub fn command(&self, home: &Home, port: u16) -> Result<Command> {
+    pub fn command(&self, home: &Home, listen: &str) -> Result<Command> {
         let mut command = match self.mode {
             Mode::AllInOne => {
                 let mut command = Command::new(programs::ours("roadstead")?);
@@ -106,11 +110,7 @@ impl Setup {
         if self.dev {
             command.arg("--dev");
         }
-        command
-            .arg("--listen")
-            .arg(format!("127.0.0.1:{port}"))
-            .arg("--data-dir")
-            .arg(home.data());
+        command.args(["--listen", listen, "--data-dir"]).arg(home.data());
         command.envs(home.environment());
         if self.mode == Mode::AllInOne {
             command.env("ROADSTEAD__RUNTIME__ADMIN_LISTEN", "127.0.0.1:0");
@@ -209,7 +209,7 @@ impl Cluster {
 
     /// `127.0.0.1:<port>`.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        local(self.port)
     }
 
     /// The port of the gateway.
@@ -300,6 +300,10 @@ impl Cluster {
         self.anonymous()?.get("/v2/").await?.expect(401)?;
         Ok(())
     }
+}
+
+fn local(port: u16) -> String {
+    format!("127.0.0.1:{port}")
 }
 
 /// Copies a directory tree as a registry would have made it: for its owner only, whatever the source allows.

@@ -2,9 +2,8 @@
 
 use axum::response::Response;
 
-use super::token_needed;
 use crate::{
-    auth::{Caller, expired},
+    auth::{Caller, expired, token_needed},
     error::Failure,
     respond,
 };

@@ -5,10 +5,9 @@ use http::header;
 use roadstead_proto::{auth::v1::ListReadablePrefixesRequest, metadata::v1::ListRepositoriesRequest};
 use serde::Serialize;
 
-use super::token_needed;
 use crate::{
     app::App,
-    auth::{Caller, expired},
+    auth::{Caller, expired, token_needed},
     call::Call,
     error::{Challenge, Failure},
     respond::{self, set},

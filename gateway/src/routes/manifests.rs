@@ -7,7 +7,6 @@ use roadstead_proto::metadata::v1::{
 };
 use roadstead_types::{Action, Reference, RepositoryName};
 
-use super::PUSH;
 use crate::{
     app::App,
     auth::{Caller, Expiry},
@@ -100,7 +99,7 @@ pub(super) async fn put(
     reference: &Reference,
     body: &mut RequestBody,
 ) -> Result<Response, Failure> {
-    let token = caller.write(name, PUSH, Expiry::PushGrant)?;
+    let token = caller.write(name, Action::Push, Expiry::PushGrant)?;
     let tags: Vec<String> = call
         .query()
         .all("tag")

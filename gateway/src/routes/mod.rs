@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use axum::{body::Body, response::Response};
 use http::{HeaderName, HeaderValue, Method};
-use roadstead_types::{Action, RepositoryName};
+use roadstead_types::RepositoryName;
 
 use crate::{
     app::App,
@@ -157,14 +157,3 @@ fn is_namespace(text: &str) -> bool {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b".-:_/[]".contains(&byte))
 }
-
-/// The refusal of an anonymous caller where a token is always needed.
-fn token_needed() -> Failure {
-    Failure::unauthorized(
-        crate::error::Challenge::Missing,
-        "a token is needed; log in, or get one at the realm",
-    )
-}
-
-/// Text for `Action`s that only some routes need.
-const PUSH: Action = Action::Push;

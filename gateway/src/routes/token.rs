@@ -6,7 +6,7 @@ use axum::{
     Extension,
     body::Body,
     extract::State,
-    response::{IntoResponse as _, Response},
+    response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
 use roadstead_proto::auth::v1::IssueRegistryTokenRequest;
@@ -129,7 +129,7 @@ fn bad_credential() -> Failure {
 
 /// A 401 here asks for the credential itself.
 fn render(outcome: Result<Response, Failure>) -> Response {
-    let mut response = outcome.unwrap_or_else(|failure| failure.into_response());
+    let mut response = outcome.unwrap_or_else(IntoResponse::into_response);
     if response.status() == StatusCode::UNAUTHORIZED {
         set(
             &mut response,

@@ -1,5 +1,10 @@
 //! Tests of the gateway from outside its modules. What needs the real services is tested with them, elsewhere.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should panic, also in its parts"
+)]
+
 mod addresses;
 mod front;
 mod paths;

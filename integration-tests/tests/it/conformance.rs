@@ -25,12 +25,15 @@ struct Counts {
 }
 
 /// Two of the released version's tests are of what is new since, so the suite disables them.
+///
+/// Published results of registries that know no anonymous mount are 4 tests shorter: where the suite skips the mount of
+/// a blob (once for each of two digest algorithms), it does not look for the blob with HEAD and GET either.
 async fn the_released_specification(mode: Mode) -> Result<()> {
     let counts = conformance(mode, "1.1", "false").await?;
     assert_eq!(
         counts,
         Counts {
-            tests: 858,
+            tests: 862,
             failed: 0,
             errors: 0,
             skipped: 0,
@@ -45,7 +48,7 @@ async fn the_coming_specification_with_sparse_manifests(mode: Mode) -> Result<()
     assert_eq!(
         counts,
         Counts {
-            tests: 1028,
+            tests: 1032,
             failed: 0,
             errors: 0,
             skipped: 0,

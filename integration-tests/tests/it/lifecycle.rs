@@ -6,12 +6,13 @@ use anyhow::Result;
 use roadstead_integration_tests::cluster::{Home, STOP_LIMIT, copy_tree};
 use roadstead_integration_tests::image::{Image, noise};
 use roadstead_integration_tests::process::Process;
-use roadstead_integration_tests::{Cluster, Mode, in_both_modes, ports};
+use roadstead_integration_tests::{Cluster, Mode, Setup, in_both_modes, ports};
 
 in_both_modes!(
     a_restart_keeps_everything,
     a_power_cut_keeps_what_was_acknowledged,
     stopping_does_not_wait_for_idle_clients,
+    stopping_waits_for_requests_as_long_as_the_grace_allows,
     unknown_settings_are_refused_with_the_nearest_name,
     development_mode_wants_a_loopback_listener,
     data_of_a_newer_release_is_refused_with_the_version_it_needs,
@@ -48,11 +49,21 @@ async fn a_power_cut_keeps_what_was_acknowledged(mode: Mode) -> Result<()> {
 
 async fn stopping_does_not_wait_for_idle_clients(mode: Mode) -> Result<()> {
     let cluster = Cluster::start(mode).await?;
+    let silent = tokio::net::TcpStream::connect(cluster.address()).await?;
+    // Kept open by the client for its next request.
     let registry = cluster.developer().await?;
-    let session = registry.session_for(&[REPOSITORY]).await?;
+    cluster.stop().await?;
+    drop((silent, registry));
+    Ok(())
+}
+
+async fn stopping_waits_for_requests_as_long_as_the_grace_allows(mode: Mode) -> Result<()> {
+    let cluster = Cluster::setup(mode)
+        .with("runtime.shutdown_grace", "\"1s\"")
+        .start()
+        .await?;
+    let session = cluster.developer().await?.session_for(&[REPOSITORY]).await?;
     let digest = session.push_blob(REPOSITORY, &noise(31, 20_000_000)).await?;
-    // One connection that never sends a request, and one whose client stopped reading an answer.
-    let idle = tokio::net::TcpStream::connect(cluster.address()).await?;
     let mut stalled = tokio::net::TcpStream::connect(cluster.address()).await?;
     let request = format!(
         "GET /v2/{REPOSITORY}/blobs/{digest} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n",
@@ -60,32 +71,23 @@ async fn stopping_does_not_wait_for_idle_clients(mode: Mode) -> Result<()> {
         session.token()
     );
     tokio::io::AsyncWriteExt::write_all(&mut stalled, request.as_bytes()).await?;
+    // The answer begins, and nobody reads it.
     stalled.readable().await?;
     cluster.stop().await?;
-    drop((idle, stalled));
+    drop(stalled);
     Ok(())
 }
 
-async fn refused_start(setup: roadstead_integration_tests::Setup, address: Option<&str>) -> Result<String> {
-    let home = Home::new()?;
-    let mut command = setup.command(&home, ports::free()?)?;
-    if let Some(address) = address {
-        command
-            .env("ROADSTEAD__GATEWAY__LISTEN", address)
-            .args(["--listen", address]);
-    }
-    let process = Process::start("refused", command, &home.logs())?;
+async fn refused_start(setup: Setup, home: &Home, listen: &str) -> Result<String> {
+    let process = Process::start("refused", setup.command(home, listen)?, &home.logs())?;
     let (status, stdout, stderr) = process.wait(Duration::from_secs(30)).await?;
     assert!(!status.success(), "it started");
     Ok(stdout + &stderr)
 }
 
 async fn unknown_settings_are_refused_with_the_nearest_name(mode: Mode) -> Result<()> {
-    let said = refused_start(
-        Cluster::setup(mode).with("metadata.manifest_validatoin", "\"strict\""),
-        None,
-    )
-    .await?;
+    let setup = Cluster::setup(mode).with("metadata.manifest_validatoin", "\"strict\"");
+    let said = refused_start(setup, &Home::new()?, &format!("127.0.0.1:{}", ports::free()?)).await?;
     assert!(
         said.contains("manifest_validatoin") && said.contains("manifest_validation"),
         "{said}"
@@ -95,7 +97,7 @@ async fn unknown_settings_are_refused_with_the_nearest_name(mode: Mode) -> Resul
 
 async fn development_mode_wants_a_loopback_listener(mode: Mode) -> Result<()> {
     let setup = Cluster::setup(mode).with("gateway.public_url", "\"https://registry.test\"");
-    let said = refused_start(setup, Some(&format!("0.0.0.0:{}", ports::free()?))).await?;
+    let said = refused_start(setup, &Home::new()?, &format!("0.0.0.0:{}", ports::free()?)).await?;
     assert!(said.contains("loopback"), "{said}");
     Ok(())
 }
@@ -103,18 +105,25 @@ async fn development_mode_wants_a_loopback_listener(mode: Mode) -> Result<()> {
 async fn data_of_a_newer_release_is_refused_with_the_version_it_needs(mode: Mode) -> Result<()> {
     let setup = Cluster::setup(mode);
     let home = setup.clone().start().await?.stop().await?;
-    for database in ["metadata/metadata.db", "events/events.db"] {
-        let copy = Home::new()?;
-        copy_tree(&home.data(), &copy.data())?;
-        rusqlite::Connection::open(copy.data().join(database))?.execute(
-            "INSERT INTO schema_migrations (version, name, min_compatible, release, applied_at)
-             VALUES (99, 'future', 99, '98.7.6', 0)",
+    for (database, columns) in [
+        (
+            "metadata/metadata.db",
+            "schema_migrations (release, version, name, min_compatible, applied_at)",
+        ),
+        (
+            "events/events.db",
+            "schema_migration (program, version, name, min_compatible, applied_at)",
+        ),
+    ] {
+        let newer = Home::new()?;
+        copy_tree(&home.data(), &newer.data())?;
+        let connection = rusqlite::Connection::open(newer.data().join(database))?;
+        connection.execute(
+            &format!("INSERT INTO {columns} VALUES ('98.7.6', 99, 'future', 99, 0)"),
             [],
         )?;
-        let process = Process::start("newer", setup.command(&copy, ports::free()?)?, &copy.logs())?;
-        let (status, stdout, stderr) = process.wait(Duration::from_secs(30)).await?;
-        let said = stdout + &stderr;
-        assert!(!status.success(), "{database}: it started");
+        drop(connection);
+        let said = refused_start(setup.clone(), &newer, &format!("127.0.0.1:{}", ports::free()?)).await?;
         assert!(said.contains("98.7.6"), "{database}: {said}");
     }
     Ok(())

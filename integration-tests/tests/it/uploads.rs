@@ -5,10 +5,12 @@ use std::time::Duration;
 use anyhow::Result;
 use reqwest::Method;
 use roadstead_integration_tests::deadline::eventually;
-use roadstead_integration_tests::image::{Image, noise, sha256};
+use roadstead_integration_tests::image::{Image, media, noise, sha256};
 use roadstead_integration_tests::registry::{challenge, with_query};
 use roadstead_integration_tests::{Cluster, Mode, in_both_modes};
 use roadstead_types::{Digest, DigestAlgorithm};
+
+use crate::identities::Identities;
 
 in_both_modes!(
     a_blob_in_one_request,
@@ -239,29 +241,23 @@ async fn a_finished_upload_may_be_finished_again(mode: Mode) -> Result<()> {
 }
 
 async fn mounts_need_the_right_to_read_the_source(mode: Mode) -> Result<()> {
-    let cluster = Cluster::start(mode).await?;
+    let identities = Identities::start()
+        .await
+        .grant("bob", "mounts/bob", &["pull", "push"]);
+    let cluster = identities.configure(Cluster::setup(mode)).start().await?;
     let registry = cluster.developer().await?;
     let both = registry.session_for(&["mounts/from", "mounts/to"]).await?;
     let digest = both.push_blob("mounts/from", b"to be mounted").await?;
     let mount = |to: &str, from: &str| format!("/v2/{to}/blobs/uploads/?mount={digest}{from}");
 
-    let one = registry.session_for(&["mounts/to"]).await?;
     let path = mount("mounts/to", "&from=mounts/from");
+    let one = registry.session_for(&["mounts/to"]).await?;
     let refused = one.request(Method::POST, &path).send().await?.expect(401)?;
     let scope = &challenge(&refused)?["scope"];
     assert!(
         scope.contains("repository:mounts/to:pull,push") && scope.contains("repository:mounts/from:pull"),
         "{scope}"
     );
-    // Without `from`, a blob that the caller cannot read is a blob that does not exist.
-    one.request(Method::POST, &mount("mounts/to", ""))
-        .send()
-        .await?
-        .expect(202)?;
-    one.head(&format!("/v2/mounts/to/blobs/{digest}"))
-        .await?
-        .expect(404)?;
-
     let reply = both.request(Method::POST, &path).send().await?.expect(201)?;
     assert_eq!(
         both.get(&reply.location()?).await?.expect(200)?.body,
@@ -269,6 +265,33 @@ async fn mounts_need_the_right_to_read_the_source(mode: Mode) -> Result<()> {
     );
     let missing = path.replace(digest.as_str(), sha256(b"nowhere").as_str());
     both.request(Method::POST, &missing).send().await?.expect(202)?;
+
+    // Without `from` the registry looks for itself, but only where the caller may.
+    let bob = identities
+        .user(&cluster.anonymous()?, "bob")
+        .await?
+        .session_for(&["mounts/bob", "mounts/from"])
+        .await?;
+    bob.request(Method::POST, &mount("mounts/bob", ""))
+        .send()
+        .await?
+        .expect(202)?;
+    let forbidden = bob
+        .request(Method::POST, &mount("mounts/bob", "&from=mounts/from"))
+        .send()
+        .await?;
+    assert!(
+        forbidden.status == 202 || forbidden.status == 401 || forbidden.status == 403,
+        "{}",
+        forbidden.status
+    );
+    bob.head(&format!("/v2/mounts/bob/blobs/{digest}"))
+        .await?
+        .expect(404)?;
+    both.request(Method::POST, &mount("mounts/to", ""))
+        .send()
+        .await?
+        .expect(201)?;
     cluster.stop().await.map(drop)
 }
 
@@ -305,12 +328,7 @@ async fn a_push_outlives_its_token(mode: Mode) -> Result<()> {
         session.get(&location).await?.expect(401)?;
     }
     session
-        .push_manifest(
-            REPOSITORY,
-            "latest",
-            roadstead_integration_tests::image::media::MANIFEST,
-            &image.manifest,
-        )
+        .push_manifest(REPOSITORY, "latest", media::MANIFEST, &image.manifest)
         .await?;
     other
         .put_manifest("uploads/other", "latest", "application/json", b"{}")

@@ -107,7 +107,7 @@ impl Session<'_> {
                 Event::Response(Some(response)) => match response.map_err(PumpError::Append)?.message {
                     Some(append_response::Message::Credit(bytes)) => stream.credit += bytes,
                     Some(append_response::Message::Checkpoint(checkpoint)) => {
-                        checkpoints.newest = Some(checkpoint)
+                        checkpoints.newest = Some(checkpoint);
                     }
                     None => {}
                 },

@@ -14,7 +14,7 @@ use super::session::Session;
 use crate::error::Failure;
 
 /// Blobs may have to read everything again, for a digest in another algorithm than the session's.
-const FINISH_DEADLINE: Duration = Duration::from_secs(10 * 60);
+const FINISH_DEADLINE: Duration = Duration::from_mins(10);
 
 impl Session<'_> {
     /// Makes the bytes a blob of the repository. The receipt is what metadata believes; the digest is blobs' word, not

@@ -15,10 +15,10 @@ use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use roadstead_proto::metadata::v1::acquire_upload_request::Purpose;
 use roadstead_rpc::run_to_completion;
-use roadstead_types::{Digest, RepositoryName, UploadId};
+use roadstead_types::{Action, Digest, RepositoryName, UploadId};
 
 use self::session::{Place, Session};
-use super::{PUSH, reading};
+use super::reading;
 use crate::{
     app::App,
     auth::{Caller, Expiry},
@@ -37,7 +37,7 @@ pub(super) async fn post(
     body: RequestBody,
 ) -> Result<Response, Failure> {
     let (app, call) = (app.clone(), call.clone());
-    run_to_completion(reading_owned(body, async move |body| {
+    run_to_completion(reading(body, async move |body| {
         start::start(&app, &call, name, body).await
     }))
     .await
@@ -54,7 +54,7 @@ pub(super) async fn patch(
     let (app, call) = (app.clone(), call.clone());
     let work = async move |body: &mut RequestBody| {
         let caller = Caller::of(&call.headers, &app.verifier)?;
-        let token = caller.write(&name, PUSH, Expiry::PushGrant)?;
+        let token = caller.write(&name, Action::Push, Expiry::PushGrant)?;
         let chunk = chunk(&call, body)?;
         let place = Place { name, id };
         let mut session = Session::acquire(
@@ -69,7 +69,7 @@ pub(super) async fn patch(
         session.append(body, chunk).await?;
         Ok(accepted(StatusCode::ACCEPTED, session.place(), session.offset()))
     };
-    run_to_completion(reading_owned(body, work)).await
+    run_to_completion(reading(body, work)).await
 }
 
 /// Takes the last bytes, if any, and makes a blob of all.
@@ -83,7 +83,7 @@ pub(super) async fn put(
     let (app, call) = (app.clone(), call.clone());
     let work = async move |body: &mut RequestBody| {
         let caller = Caller::of(&call.headers, &app.verifier)?;
-        let token = caller.write(&name, PUSH, Expiry::PushGrant)?;
+        let token = caller.write(&name, Action::Push, Expiry::PushGrant)?;
         let digest = digest_of(&call)?.ok_or_else(|| {
             let message = "finishing an upload needs ?digest=, the digest of the whole blob";
             Failure::bad_request(ErrorCode::DigestInvalid, message)
@@ -99,7 +99,7 @@ pub(super) async fn put(
         }
         Ok(created(&session.place().name, &digest))
     };
-    run_to_completion(reading_owned(body, work)).await
+    run_to_completion(reading(body, work)).await
 }
 
 /// Tells how far an upload is.
@@ -109,7 +109,7 @@ pub(super) async fn status(
     name: &RepositoryName,
     id: UploadId,
 ) -> Result<Response, Failure> {
-    let token = caller.write(name, PUSH, Expiry::PushGrant)?;
+    let token = caller.write(name, Action::Push, Expiry::PushGrant)?;
     let offset = session::offset(app, token, name, id).await?;
     Ok(accepted(
         StatusCode::NO_CONTENT,
@@ -129,7 +129,7 @@ pub(super) async fn cancel(
     name: &RepositoryName,
     id: UploadId,
 ) -> Result<Response, Failure> {
-    let token = caller.write(name, PUSH, Expiry::PushGrant)?;
+    let token = caller.write(name, Action::Push, Expiry::PushGrant)?;
     let place = Place {
         name: name.clone(),
         id,
@@ -139,13 +139,6 @@ pub(super) async fn cancel(
         .cancel(call.context())
         .await?;
     Ok(respond::empty(StatusCode::NO_CONTENT))
-}
-
-async fn reading_owned(
-    body: RequestBody,
-    work: impl AsyncFnOnce(&mut RequestBody) -> Result<Response, Failure>,
-) -> Result<Response, Failure> {
-    reading(body, work).await
 }
 
 /// The position that `Content-Range` names, which must fit the length.

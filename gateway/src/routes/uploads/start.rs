@@ -17,7 +17,6 @@ use crate::{
     body::RequestBody,
     call::Call,
     error::{Challenge, ErrorCode, Failure},
-    routes::PUSH,
 };
 
 pub(super) async fn start(
@@ -27,7 +26,7 @@ pub(super) async fn start(
     body: &mut RequestBody,
 ) -> Result<Response, Failure> {
     let caller = Caller::of(&call.headers, &app.verifier)?;
-    let token = caller.write(&name, PUSH, Expiry::Refused)?;
+    let token = caller.write(&name, Action::Push, Expiry::Refused)?;
     let mount = mount_of(call)?;
     if let Some(digest) = &mount
         && try_mount(app, call, &caller, token, &name, digest).await?

@@ -93,7 +93,7 @@ impl IssuerClient {
         };
         let mut builder = Client::builder()
             // A redirect could lead where the address of the document may not; issuers need none.
-            
+            .redirect(redirect::Policy::none())
             // A proxy would resolve names itself, beyond the reach of the address policy.
             .no_proxy()
             .dns_resolver(std::sync::Arc::new(PolicyResolver(addresses)))

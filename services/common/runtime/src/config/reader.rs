@@ -45,11 +45,7 @@ impl<'a> Reader<'a> {
             .map(|line| line.trim_start_matches(&prefix).to_owned())
             .collect();
         // A key that was refused is absent from the value validated: "required" would contradict what was just said.
-        invalid.retain(|problem| {
-            !refused
-                .iter()
-                .any(|key: &String| problem.starts_with(key.as_str()))
-        });
+        invalid.retain(|problem| !refused.iter().any(|key: &String| is_about(problem, key)));
         self.problems
             .extend(invalid.into_iter().map(|problem| prefix.clone() + &problem));
         section
@@ -148,6 +144,12 @@ fn name_of(actual: &Actual) -> &'static str {
         Actual::Map => "a table",
         _ => "something else",
     }
+}
+
+/// Says whether a problem begins with `key`, rather than with a longer name.
+fn is_about(problem: &str, key: &str) -> bool {
+    let rest = problem.strip_prefix(key);
+    rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric() || next == '_'))
 }
 
 fn within_section(error: &figment::Error) -> Vec<String> {

@@ -16,7 +16,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-fn identity(dir: &Path, name: &str) -> TlsIdentity {
+pub(crate) fn identity(dir: &Path, name: &str) -> TlsIdentity {
     TlsIdentity::from_files(&TlsConfig {
         ca_file: dir.join("ca.pem"),
         cert_file: dir.join(format!("{name}.pem")),

@@ -5,4 +5,5 @@ mod admin;
 mod certificates;
 mod config;
 mod environment;
+mod process;
 mod shutdown;
