@@ -50,9 +50,13 @@ pub(crate) async fn serve(listener: TcpListener, stack: Stack, config: &Config, 
             }
         };
         let (builder, stack, watcher) = (builder.clone(), stack.clone(), graceful.watcher());
+        let stop = stop.clone();
         connections.spawn(async move {
-            // Which protocol it is shows only with the first bytes, and hyper waits for those for ever.
-            if tokio::time::timeout(idle, stream.readable()).await.is_ok() {
+            // Which protocol it is shows only with the first bytes. hyper waits for those for ever, and so would a shutdown.
+            let first_bytes = stop
+                .run_until_cancelled(tokio::time::timeout(idle, stream.readable()))
+                .await;
+            if matches!(first_bytes, Some(Ok(Ok(())))) {
                 let service = service_fn(move |request: hyper::Request<Incoming>| {
                     let answer = stack.clone().handle(peer, request.map(Body::new));
                     async move { Ok::<_, Infallible>(answer.await) }
@@ -68,11 +72,7 @@ pub(crate) async fn serve(listener: TcpListener, stack: Stack, config: &Config, 
         });
     }
     drop(listener);
-    // Connections that wait for their first bytes hold watchers too; nothing is in flight on them.
-    tokio::select! {
-        () = graceful.shutdown() => {}
-        () = async { while connections.join_next().await.is_some() {} } => {}
-    }
+    graceful.shutdown().await;
 }
 
 async fn accept(

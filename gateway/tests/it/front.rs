@@ -506,3 +506,21 @@ async fn http2_is_spoken_on_the_same_port() {
     );
     assert_eq!(response.headers()[header::CONTENT_LENGTH], "2");
 }
+
+#[tokio::test]
+async fn connections_without_requests_do_not_delay_the_end() {
+    let gateway = Gateway::start(Config::default()).await;
+    let silent = TcpStream::connect(gateway.address).await.unwrap();
+    let mut kept = TcpStream::connect(gateway.address).await.unwrap();
+    kept.write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut start = [0; 12];
+    kept.read_exact(&mut start).await.unwrap();
+    assert_eq!(&start, b"HTTP/1.1 401");
+    tokio::time::timeout(std::time::Duration::from_secs(5), gateway.stop())
+        .await
+        .unwrap()
+        .unwrap();
+    drop((silent, kept));
+}

@@ -35,7 +35,7 @@ use roadstead_rpc::{AllowList, CallPolicy, ErrorReason, Peer, RpcChannel, RpcSer
 use roadstead_runtime::{ConfigSources, ConfigTree, PublicAddress};
 use roadstead_testkit::{TestAuthority, TestKeys};
 use roadstead_types::{Clock, Principal, UploadId};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -302,7 +302,8 @@ pub(crate) struct Gateway {
     pub(crate) authority: TestAuthority,
     pub(crate) script: Arc<Script>,
     pub(crate) http: reqwest::Client,
-    _stop: DropGuard,
+    stop: DropGuard,
+    serving: JoinHandle<()>,
     _built: Arc<BuiltGateway>,
 }
 
@@ -335,7 +336,7 @@ impl Gateway {
         built.readiness.wait_ready().await;
         let serving = built.clone();
         #[allow(clippy::disallowed_methods)]
-        tokio::spawn(async move { serving.serve(listener).await.unwrap() });
+        let serving = tokio::spawn(async move { serving.serve(listener).await.unwrap() });
         // The client wants one even for http; a second installation is refused, which is as good.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder()
@@ -348,7 +349,8 @@ impl Gateway {
             authority,
             script,
             http,
-            _stop: stop.drop_guard(),
+            stop: stop.drop_guard(),
+            serving,
             _built: built,
         }
     }
@@ -363,6 +365,12 @@ impl Gateway {
 
     pub(crate) fn push_token(&self) -> String {
         self.token(&["repository:a/b:pull,push"])
+    }
+
+    /// Tells the gateway to stop accepting, without waiting; gives what ends when it has stopped.
+    pub(crate) fn stop(self) -> JoinHandle<()> {
+        self.stop.disarm().cancel();
+        self.serving
     }
 
     /// Waits until the condition holds.

@@ -294,3 +294,33 @@ async fn a_refusal_can_be_read_although_the_body_was_not() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
 }
+
+#[tokio::test]
+async fn what_is_in_flight_at_the_end_is_finished() {
+    let gateway = Gateway::start(Config::default()).await;
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+    let body = reqwest::Body::wrap_stream(tokio_stream::wrappers::ReceiverStream::new(receiver));
+    let request = gateway
+        .http
+        .patch(gateway.url(&session()))
+        .bearer_auth(gateway.push_token())
+        .body(body);
+    let script = gateway.script.clone();
+    let talk = async {
+        sender.send(Ok(Bytes::from_static(b"hello"))).await.unwrap();
+        gateway
+            .eventually("taken", |script| script.taken.load(Ordering::SeqCst) == 5)
+            .await;
+        let stopped = gateway.stop();
+        sender.send(Ok(Bytes::from_static(b" world"))).await.unwrap();
+        drop(sender);
+        stopped
+    };
+    let (response, stopped) = tokio::join!(request.send(), talk);
+    assert_eq!(response.unwrap().status(), 202);
+    assert_eq!(script.saved.load(Ordering::SeqCst), 11);
+    tokio::time::timeout(Duration::from_secs(5), stopped)
+        .await
+        .unwrap()
+        .unwrap();
+}

@@ -331,7 +331,7 @@ async fn a_push_outlives_its_token(mode: Mode) -> Result<()> {
         .push_manifest(REPOSITORY, "latest", media::MANIFEST, &image.manifest)
         .await?;
     other
-        .put_manifest("uploads/other", "latest", "application/json", b"{}")
+        .put_manifest("uploads/other", "latest", media::MANIFEST, &image.manifest)
         .await?
         .expect(401)?;
     registry

@@ -16,11 +16,11 @@ struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
     fn add(&self, line: &str) {
-        self.0.lock().unwrap().push(line.to_owned());
+        self.0.lock().expect("not poisoned").push(line.to_owned());
     }
 
     fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().expect("not poisoned").clone()
     }
 }
 
