@@ -186,10 +186,11 @@ impl Home {
 /// A running registry.
 #[derive(Debug)]
 pub struct Cluster {
-    setup: Setup,
-    home: Home,
-    port: u16,
+    // Before the home: when a test fails, the logs in it are shown first.
     process: Process,
+    home: Home,
+    setup: Setup,
+    port: u16,
 }
 
 impl Cluster {

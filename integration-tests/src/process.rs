@@ -216,8 +216,9 @@ pub async fn run<A: AsRef<OsStr>>(
     use tokio::io::AsyncWriteExt as _;
 
     let mut command = tokio::process::Command::new(program);
+    command.args(arguments);
+    let shown = shown(command.as_std());
     command
-        .args(arguments)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(if input.is_some() {
             Stdio::piped()
@@ -227,7 +228,6 @@ pub async fn run<A: AsRef<OsStr>>(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let shown = format!("{:?}", command.as_std());
     let mut child = command.spawn().with_context(|| format!("start {shown}"))?;
     if let (Some(input), Some(mut pipe)) = (input, child.stdin.take()) {
         pipe.write_all(input)
@@ -246,4 +246,20 @@ pub async fn run<A: AsRef<OsStr>>(
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(stdout)
+}
+
+/// A command as a user would type it, without what a sandbox puts in front.
+fn shown(command: &Command) -> String {
+    let words: Vec<_> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .collect();
+    let typed = words
+        .iter()
+        .rposition(|word| *word == "--")
+        .map_or(0, |sandbox_end| sandbox_end + 1);
+    words[typed..]
+        .iter()
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -37,18 +37,22 @@ pub enum Transport {
 /// A private world for clients of one registry.
 #[derive(Debug)]
 pub struct Sandbox {
+    // Before the directory: when a test fails, the logs in it are shown first.
+    dockerd: Option<Process>,
     directory: TempDir,
     registry: String,
     transport: Transport,
     more_environment: Vec<(String, String)>,
-    dockerd: Option<Process>,
 }
 
 impl Sandbox {
     /// A sandbox whose clients talk to `registry` (`host:port`).
     pub fn new(registry: &str, transport: Transport) -> Result<Self> {
+        // Podman takes a path with capital letters for a reference, and a bad one.
+        let name = format!("rs-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
         let directory = tempfile::Builder::new()
-            .prefix("rs-")
+            .prefix(&name)
+            .rand_bytes(0)
             .tempdir()
             .context("a temporary directory")?;
         let root = directory.path();

@@ -314,13 +314,12 @@ async fn what_is_in_flight_at_the_end_is_finished() {
         let stopped = gateway.stop();
         sender.send(Ok(Bytes::from_static(b" world"))).await.unwrap();
         drop(sender);
-        stopped
+        tokio::time::timeout(Duration::from_secs(5), stopped)
+            .await
+            .unwrap()
+            .unwrap();
     };
-    let (response, stopped) = tokio::join!(request.send(), talk);
+    let (response, ()) = tokio::join!(request.send(), talk);
     assert_eq!(response.unwrap().status(), 202);
     assert_eq!(script.saved.load(Ordering::SeqCst), 11);
-    tokio::time::timeout(Duration::from_secs(5), stopped)
-        .await
-        .unwrap()
-        .unwrap();
 }

@@ -116,13 +116,11 @@ impl World {
         }
     }
 
-    /// Logs a client in with the access token on its standard input.
+    /// Logs a client in with the access token on its standard input. `arguments` end with the registry, before which some
+    /// clients want every flag.
     pub(crate) async fn log_in(&self, program: &str, arguments: &[&str]) -> Result<()> {
-        let arguments: Vec<&str> = arguments
-            .iter()
-            .copied()
-            .chain(["-u", "_token", "--password-stdin"])
-            .collect();
+        let (registry, before) = arguments.split_last().context("no registry")?;
+        let arguments = [before, &["-u", "_token", "--password-stdin", registry]].concat();
         self.sandbox
             .run_with(program, &arguments, Some(&self.token))
             .await
