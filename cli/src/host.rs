@@ -53,9 +53,11 @@ impl RegistryHost {
         self.name == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
-    /// The port of the dev issuer's secret: plain http is meant where none is named.
-    pub(crate) fn http_port(&self) -> u16 {
-        self.port.unwrap_or(80)
+    /// The port of the development issuer that may be meant: plain http where none is named. It answers to three names
+    /// only, so what listens on any other address of this machine is somebody else's, and its secret must not get there.
+    pub(crate) fn dev_port(&self) -> Option<u16> {
+        let answers = matches!(self.name.as_str(), "localhost" | "127.0.0.1" | "[::1]");
+        answers.then_some(self.port.unwrap_or(80))
     }
 
     /// The name under which tokens are kept: `localhost` and `127.0.0.1` with one port are one registry.

@@ -246,10 +246,10 @@ fn still_of_this_process(host: &RegistryHost, token: &CachedToken) -> bool {
 /// The secrets that development issuers left for this user and port: in the runtime directory, else in the cache.
 /// Both are looked at, since the registry may have been started by a service manager or in another session.
 fn dev_secrets(host: &RegistryHost) -> Vec<String> {
-    if !host.is_loopback() {
+    let Some(port) = host.dev_port() else {
         return Vec::new();
-    }
-    let name = format!("dev-{}.secret", host.http_port());
+    };
+    let name = format!("dev-{port}.secret");
     let runtime = etcetera::choose_base_strategy()
         .ok()
         .and_then(|directories| directories.runtime_dir())
@@ -264,11 +264,10 @@ fn dev_secrets(host: &RegistryHost) -> Vec<String> {
 }
 
 fn not_logged_in(host: &RegistryHost) -> Error {
-    let advice = if host.is_loopback() {
+    let advice = if let Some(port) = host.dev_port() {
         format!(
-            "no development issuer has left its secret for port {} (start the registry with `roadstead serve --dev`, as this user),\n\
-             and no identity token is given (`roadstead login {host} --identity-token FILE`, or {IDENTITY_TOKEN_VARIABLE})",
-            host.http_port()
+            "no development issuer has left its secret for port {port} (start the registry with `roadstead serve --dev`, as this user),\n\
+             and no identity token is given (`roadstead login {host} --identity-token FILE`, or {IDENTITY_TOKEN_VARIABLE})"
         )
     } else {
         format!(

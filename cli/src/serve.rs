@@ -6,7 +6,7 @@ use std::{
 };
 
 use roadstead_all_in_one::{BusyPort, Options};
-use roadstead_runtime::{ConfigSources, ConfigTree, ConfigValue, DEFAULT_LISTEN, Telemetry};
+use roadstead_runtime::{ConfigError, ConfigSources, ConfigTree, ConfigValue, DEFAULT_LISTEN, Telemetry};
 use roadstead_types::Clock;
 
 use crate::{args, cache::TokenCache, error::Error, host::RegistryHost, quickstart::demonstrate};
@@ -120,7 +120,11 @@ impl Overrides {
     }
 }
 
-/// An error of the services with its causes.
+/// An error of the services with its causes. A refused configuration is the user's to mend, whoever read it.
 fn failed(error: impl Into<anyhow::Error>) -> Error {
-    Error::Serve(format!("{:#}", error.into()))
+    let error = error.into();
+    if error.is::<ConfigError>() {
+        return Error::Usage(format!("{error:#}"));
+    }
+    Error::Serve(format!("{error:#}"))
 }

@@ -3,7 +3,9 @@
 use std::{
     io,
     pin::Pin,
+    sync::{Arc, Mutex, PoisonError, Weak},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::body::Body;
@@ -14,6 +16,7 @@ use roadstead_proto::blobs::v1::{
     ReadRequest, ReadResponse, blob_read_service_client::BlobReadServiceClient,
 };
 use roadstead_rpc::{ErrorReason, RpcChannel};
+use tokio::{sync::watch, time::timeout};
 use tonic::{Status, Streaming};
 use tracing::Span;
 
@@ -25,6 +28,8 @@ pub(crate) struct BlobSource {
     pub(crate) client: BlobReadServiceClient<RpcChannel>,
     pub(crate) locator: Bytes,
     pub(crate) size: u64,
+    /// How long the client may take nothing.
+    pub(crate) patience: Duration,
 }
 
 impl BlobSource {
@@ -51,7 +56,7 @@ pub(crate) async fn whole(source: BlobSource) -> Result<Body, Failure> {
 pub(crate) async fn one(mut source: BlobSource, range: ByteRange) -> Result<Body, Failure> {
     let mut chunks = source.open(range).await.map_err(failure)?;
     let first = chunks.message().await.map_err(failure)?.unwrap_or_default().chunk;
-    let length = range.length();
+    let (length, patience) = (range.length(), source.patience);
     if first.len() as u64 == length {
         // Reading to the end tells blobs that the stream was wanted whole.
         chunks.message().await.map_err(failure)?;
@@ -61,6 +66,7 @@ pub(crate) async fn one(mut source: BlobSource, range: ByteRange) -> Result<Body
     Ok(Exactly::body(
         stream::once(async { Ok(first) }).chain(rest),
         length,
+        patience,
     ))
 }
 
@@ -70,7 +76,7 @@ pub(crate) async fn many(
     frame: Multipart,
     ranges: Vec<ByteRange>,
 ) -> Result<Body, Failure> {
-    let length = frame.length(&ranges);
+    let (length, patience) = (frame.length(&ranges), source.patience);
     let mut ranges = ranges.into_iter();
     let Some(first) = ranges.next() else {
         return Ok(Body::empty());
@@ -86,6 +92,7 @@ pub(crate) async fn many(
     Ok(Exactly::body(
         first_part.chain(others.try_flatten()).chain(end),
         length,
+        patience,
     ))
 }
 
@@ -107,19 +114,43 @@ fn failure(status: Status) -> Failure {
 /// A body of a known length. If the stream has fewer or more bytes, the body fails, and with it the connection: a client
 /// must not take a wrong body for a whole one.
 struct Exactly<S> {
-    chunks: Pin<Box<S>>,
+    chunks: Arc<Source<S>>,
+    /// Whether the next move is the client's.
+    offered: watch::Sender<bool>,
     remaining: u64,
     /// Keeps the request's span open until the last byte has left.
     span: Span,
 }
 
+/// A stream that can be taken away from the body.
+type Source<S> = Mutex<Option<Pin<Box<S>>>>;
+
 impl<S: Stream<Item = Result<Bytes, Status>> + Send + 'static> Exactly<S> {
-    fn body(chunks: S, length: u64) -> Body {
+    fn body(chunks: S, length: u64, patience: Duration) -> Body {
+        let chunks = Arc::new(Mutex::new(Some(Box::pin(chunks))));
+        let (offered, offers) = watch::channel(false);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "its owner is the body, with which it ends"
+        )]
+        tokio::spawn(let_go(Arc::downgrade(&chunks), offers, patience));
         Body::new(Self {
-            chunks: Box::pin(chunks),
+            chunks,
+            offered,
             remaining: length,
             span: Span::current(),
         })
+    }
+
+    fn poll_chunk(&self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
+        let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(chunks) = chunks.as_mut() else {
+            let late = Status::cancelled("the client took nothing for too long");
+            return Poll::Ready((self.remaining > 0).then_some(Err(late)));
+        };
+        let polled = chunks.as_mut().poll_next(context);
+        self.offered.send_replace(polled.is_ready());
+        polled
     }
 
     fn check(&mut self, chunk: Option<Result<Bytes, Status>>) -> Option<Result<Frame<Bytes>, io::Error>> {
@@ -151,14 +182,32 @@ impl<S: Stream<Item = Result<Bytes, Status>> + Send + 'static> http_body::Body f
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let span = self.span.clone();
         let _entered = span.enter();
-        match self.chunks.as_mut().poll_next(context) {
-            Poll::Ready(chunk) => Poll::Ready(self.check(chunk)),
-            Poll::Pending => Poll::Pending,
-        }
+        self.poll_chunk(context).map(|chunk| self.check(chunk))
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.remaining)
+    }
+}
+
+/// Lets the stream go when the client takes nothing for too long. A body is not polled while its client stands still, so
+/// it cannot notice by itself; and of streams from blobs there are only so many at a time, for everyone.
+async fn let_go<S>(chunks: Weak<Source<S>>, mut offers: watch::Receiver<bool>, patience: Duration) {
+    loop {
+        let clients_move = *offers.borrow_and_update();
+        let limit = if clients_move { patience } else { Duration::MAX };
+        match timeout(limit, offers.changed()).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(_)) => return,
+            Err(_) => {}
+        }
+        let Some(chunks) = chunks.upgrade() else { return };
+        let mut chunks = chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock nothing moves: a client that came in this very moment keeps the stream, on which it may wait now.
+        if offers.has_changed().is_ok_and(|changed| !changed) {
+            chunks.take();
+            return;
+        }
     }
 }
 
@@ -169,7 +218,7 @@ mod tests {
     use super::*;
 
     async fn collect(chunks: Vec<Result<Bytes, Status>>, length: u64) -> Option<Bytes> {
-        Exactly::body(stream::iter(chunks), length)
+        Exactly::body(stream::iter(chunks), length, Duration::from_secs(5))
             .collect()
             .await
             .ok()
@@ -182,6 +231,18 @@ mod tests {
         assert_eq!(collect(chunks(), 3).await, Some(Bytes::from_static(b"abc")));
         assert_eq!(collect(chunks(), 4).await, None);
         assert_eq!(collect(chunks(), 2).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_taken_in_time_is_not_sent_unless_it_was_the_end() {
+        let patience = Duration::from_secs(1);
+        for (length, whole) in [(2, true), (4, false)] {
+            let chunks = stream::repeat_with(|| Ok(Bytes::from_static(b"ab")));
+            let mut body = Exactly::body(chunks, length, patience);
+            assert!(body.frame().await.unwrap().is_ok());
+            tokio::time::sleep(patience * 2).await;
+            assert_eq!(body.frame().await.is_none(), whole, "{length}");
+        }
     }
 
     #[tokio::test]

@@ -2,13 +2,19 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, HeaderValue, Method, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, request::Parts};
 use roadstead_proto::common::v1::RequestContext;
 
 use crate::{address::Addresses, query::Query};
 
 /// The header under which clients and logs find a request.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
+
+/// Headers whose values must not stand in debug output, nor in the compression tables of the connections behind us.
+const SECRETS: [HeaderName; 2] = [header::AUTHORIZATION, DEV_SECRET];
+
+/// The header that shows the secret of the development issuer.
+pub(crate) const DEV_SECRET: HeaderName = HeaderName::from_static("x-roadstead-dev");
 
 /// The head of a request and where it came from.
 #[derive(Debug)]
@@ -29,7 +35,12 @@ pub struct Call {
 
 impl Call {
     /// Takes a request's head.
-    pub fn new(parts: Parts, peer: SocketAddr, addresses: &Addresses) -> Self {
+    pub fn new(mut parts: Parts, peer: SocketAddr, addresses: &Addresses) -> Self {
+        for name in SECRETS {
+            if let header::Entry::Occupied(mut values) = parts.headers.entry(name) {
+                values.iter_mut().for_each(|value| value.set_sensitive(true));
+            }
+        }
         let client = addresses.client(peer, &parts.headers);
         let request_id = parts
             .headers
@@ -100,7 +111,24 @@ fn new_id() -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use roadstead_runtime::{ConfigSources, ConfigTree, PublicAddress};
+
     use super::*;
+
+    #[test]
+    fn secrets_stand_in_no_debug_output() {
+        let tree = ConfigTree::load(ConfigSources::default()).unwrap();
+        let addresses = Addresses::new(&PublicAddress::from_tree(&tree).unwrap(), Vec::new());
+        let request = http::Request::get("/")
+            .header("authorization", "Bearer hidden")
+            .header("authorization", "Basic hidden")
+            .header("x-roadstead-dev", "hidden")
+            .header("x-other", "shown");
+        let parts = request.body(()).unwrap().into_parts().0;
+        let call = Call::new(parts, "127.0.0.1:9".parse().unwrap(), &addresses);
+        let output = format!("{call:?}");
+        assert!(output.contains("shown") && !output.contains("hidden"), "{output}");
+    }
 
     #[test]
     fn ids_of_proxies_must_be_plain() {

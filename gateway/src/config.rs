@@ -21,10 +21,12 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// The largest manifest taken, in bytes. Clients refuse to pull more than 4 MiB, so more helps nobody.
     pub manifest_size_limit: usize,
-    /// How long a request body may stand still while the gateway waits for it. There is no limit on the whole body.
+    /// How long a body may stand still while the gateway waits for the client to send more of an upload, or to take more
+    /// of a download. There is no limit on the whole body.
     #[serde(with = "humantime_serde")]
     pub body_idle_timeout: Duration,
-    /// How long a connection may take to send the head of a request; also how long it may stay idle between requests.
+    /// How long a connection may take to send the head of a request; also how long it may stay idle between requests,
+    /// after which it is closed within as long again.
     /// Go's clients keep idle connections for 90 s.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,

@@ -37,11 +37,11 @@ const METHODS: [(&str, Owner); 2] = [
 /// The administration's requests are questions; none is longer than this.
 const REQUEST_LIMIT: usize = 64 * 1024;
 
-/// What crosses to the service. Everything else is between the client and the gateway; trace context is set anew.
-const PASSED_ON: [HeaderName; 4] = [
+/// What crosses to the service. Everything else is between the client and the gateway; trace context is set anew. So is
+/// the deadline: a client that gives up earlier ends the call by going away, and none may hold one open for longer.
+const PASSED_ON: [HeaderName; 3] = [
     header::CONTENT_TYPE,
     header::AUTHORIZATION,
-    HeaderName::from_static("grpc-timeout"),
     HeaderName::from_static("grpc-accept-encoding"),
 ];
 

@@ -30,6 +30,7 @@ pub mod credentials;
 pub mod dev_secret;
 pub mod error;
 mod grpc;
+mod in_flight;
 mod multipart;
 pub mod path;
 mod pull_events;

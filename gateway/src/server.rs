@@ -1,12 +1,12 @@
 //! Connections.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    server::conn::auto::Builder,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, stack::Stack};
+use crate::{Config, in_flight::InFlight, stack::Stack};
 
 /// Headers that a request may have; containers' clients send a dozen.
 const MAX_HEADERS: usize = 128;
@@ -34,7 +34,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves HTTP/1.1 and HTTP/2 (prior knowledge) until `stop` is cancelled, then finishes what is in flight.
 pub(crate) async fn serve(listener: TcpListener, stack: Stack, config: &Config, stop: CancellationToken) {
     let builder = Arc::new(builder(config));
-    let graceful = GracefulShutdown::new();
     let permits = Arc::new(Semaphore::new(config.max_connections));
     let idle = config.header_timeout;
     // Owns the connections: when the grace period is over and this future is dropped, they are too.
@@ -49,30 +48,48 @@ pub(crate) async fn serve(listener: TcpListener, stack: Stack, config: &Config, 
                 continue;
             }
         };
-        let (builder, stack, watcher) = (builder.clone(), stack.clone(), graceful.watcher());
-        let stop = stop.clone();
+        let (builder, stack, stop) = (builder.clone(), stack.clone(), stop.clone());
         connections.spawn(async move {
-            // Which protocol it is shows only with the first bytes. hyper waits for those for ever, and so would a shutdown.
-            let first_bytes = stop
-                .run_until_cancelled(tokio::time::timeout(idle, stream.readable()))
-                .await;
-            if matches!(first_bytes, Some(Ok(Ok(())))) {
-                let service = service_fn(move |request: hyper::Request<Incoming>| {
-                    let answer = stack.clone().handle(peer, request.map(Body::new));
-                    async move { Ok::<_, Infallible>(answer.await) }
-                });
-                let connection = builder
-                    .serve_connection(TokioIo::new(stream), service)
-                    .into_owned();
-                if let Err(error) = watcher.watch(connection).await {
-                    tracing::debug!(cause = %error, "a connection broke");
-                }
+            if let Err(error) = serve_connection(stream, peer, &builder, stack, (idle, stop)).await {
+                tracing::debug!(cause = %error, "a connection broke");
             }
             drop(permit);
         });
     }
     drop(listener);
-    graceful.shutdown().await;
+    while connections.join_next().await.is_some() {}
+}
+
+/// Serves one connection until its client closes it, has asked nothing for as long as `idle`, or `stop` is cancelled.
+///
+/// hyper limits the time for a request's head in HTTP/1 only. It waits for ever for the bytes that tell which protocol
+/// it is, and between the requests of HTTP/2; anybody could use up the connections there are with a byte each.
+async fn serve_connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    builder: &Builder<TokioExecutor>,
+    stack: Stack,
+    (idle, stop): (Duration, CancellationToken),
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let in_flight = InFlight::default();
+    let requests = in_flight.clone();
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let in_flight = requests.begin();
+        let answer = stack.clone().handle(peer, request.map(Body::new));
+        async move { Ok::<_, Infallible>(answer.await.map(|body| in_flight.until_end_of(body))) }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = stop.cancelled() => {}
+        () = in_flight.none_for(idle) => {}
+    }
+    // Lets the client know, and finishes what is or comes in flight meanwhile; but the client need not answer.
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        ended = connection => ended,
+        () = in_flight.none_for(idle) => Ok(()),
+    }
 }
 
 async fn accept(

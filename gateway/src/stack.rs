@@ -39,6 +39,10 @@ use crate::{
     routes::{self, fixed},
 };
 
+/// The most of a path that is logged: the longest name, a digest and what stands between. The rest would only be there to
+/// fill the log.
+const LOGGED_PATH: usize = 512;
+
 /// Longer request targets are refused: names, digests, ten times ten tags and a page token all fit.
 const TARGET_LIMIT: usize = 16 * 1024;
 
@@ -147,12 +151,13 @@ fn exceeds_limits(call: &Call, max_header_bytes: usize) -> Option<Failure> {
 
 /// The request's span. It names no repository and no query: both are unbounded, and a query may hold what is secret.
 fn span(call: &Call, route: &'static str) -> Span {
+    let method = method_label(&call.method);
     let span = tracing::info_span!(
         "http.server",
-        otel.name = %format_args!("{} {route}", call.method),
+        otel.name = %format_args!("{method} {route}"),
         otel.kind = "server",
         otel.status_code = Empty,
-        http.request.method = call.method.as_str(),
+        http.request.method = method,
         http.route = route,
         http.response.status_code = Empty,
         request_id = call.request_id(),
@@ -221,8 +226,8 @@ fn account(call: &Call, route: &'static str, status: StatusCode, elapsed: Durati
         .record(elapsed);
     tracing::info!(
         target: "roadstead_gateway::access",
-        method = call.method.as_str(),
-        path = call.uri.path(),
+        method,
+        path = logged(call.uri.path()),
         status = status.as_u16(),
         duration_ms = elapsed.as_secs_f64() * 1e3,
         client = %call.client,
@@ -231,7 +236,11 @@ fn account(call: &Call, route: &'static str, status: StatusCode, elapsed: Durati
     );
 }
 
-/// A method as a label: those that exist, so that nobody can make labels up.
+fn logged(path: &str) -> &str {
+    &path[..path.floor_char_boundary(LOGGED_PATH)]
+}
+
+/// A method as a label: those that exist, so that nobody can make labels up, nor fill the log with one that has no end.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -241,5 +250,19 @@ fn method_label(method: &Method) -> &'static str {
         Method::PATCH => "PATCH",
         Method::DELETE => "DELETE",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_logged_of_a_request_has_an_end() {
+        assert_eq!(logged("/v2/a/tags/list"), "/v2/a/tags/list");
+        assert_eq!(logged(&"é".repeat(1000)).len(), LOGGED_PATH);
+        assert_eq!(logged(&format!("/{}", "é".repeat(1000))).len(), LOGGED_PATH - 1);
+        let endless = Method::from_bytes("X".repeat(1000).as_bytes()).unwrap();
+        assert_eq!(method_label(&endless), "other");
     }
 }

@@ -48,6 +48,13 @@ impl Setup {
         self
     }
 
+    /// Sets an environment variable of every process.
+    #[must_use]
+    pub fn with_environment(mut self, name: &str, value: &str) -> Self {
+        self.settings.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
     /// Manifests may name what is not there, as the conformance suite and sparse mirrors need.
     #[must_use]
     pub fn lenient(self) -> Self {

@@ -129,6 +129,26 @@ fn refusals_say_what_to_do() {
     assert!(stderr(&elsewhere).contains("--identity-token"));
 }
 
+/// A development issuer answers to three names only. On any other, also of this machine, it is somebody else who listens,
+/// and an image's name is enough to make a client ask for credentials there.
+#[test]
+fn the_secret_of_a_dev_issuer_goes_nowhere_else() {
+    let machine = Machine::new();
+    let registry = Registry::start();
+    machine.leave_dev_secret(registry.port(), DEV_SECRET);
+    for address in ["127.0.0.2", "[::ffff:127.0.0.1]"] {
+        let host = format!("{address}:{}", registry.port());
+        let asked = machine.helper("get", &host);
+        assert_code(&asked, 1);
+        // Nobody listens there: had the helper gone on, it would say that.
+        assert_eq!(
+            stdout(&asked),
+            "credentials not found in native keychain\n",
+            "{host}"
+        );
+    }
+}
+
 #[test]
 fn a_registry_that_does_not_run_is_unreachable() {
     let machine = Machine::new();

@@ -196,8 +196,19 @@ fn the_development_issuer_refuses_other_machines() {
         .env("ROADSTEAD__GATEWAY__PUBLIC_URL", "https://registry.example")
         .output()
         .unwrap();
-    assert_code(&output, 1);
+    assert_code(&output, 2);
     assert!(stderr(&output).contains("loopback"), "{}", stderr(&output));
+}
+
+#[test]
+fn serve_refuses_a_configuration_as_a_usage_error() {
+    let machine = Machine::new();
+    let output = serving(&machine, &["serve", "--listen", "127.0.0.1:0"])
+        .env("ROADSTEAD__BLOBS__ROT", "elsewhere")
+        .output()
+        .unwrap();
+    assert_code(&output, 2);
+    assert!(stderr(&output).contains("root"), "{}", stderr(&output));
 }
 
 #[test]

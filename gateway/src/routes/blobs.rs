@@ -54,6 +54,7 @@ pub(super) async fn get(
         client: app.services.blob_read.clone(),
         locator: blob.locator,
         size: blob.size,
+        patience: app.config.body_idle_timeout,
     };
     let selection = if is_head {
         Selection::Whole

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::{
     address::is_loopback_name,
     app::App,
-    call::Call,
+    call::{Call, DEV_SECRET},
     dev_secret::DevSecret,
     error::{ErrorCode, Failure},
     respond,
@@ -57,7 +57,7 @@ fn refusal(call: &Call, secret: &DevSecret) -> Option<&'static str> {
             "the development issuer answers only to localhost, 127.0.0.1 and [::1] with its own port",
         );
     }
-    let mut shown = call.headers.get_all("x-roadstead-dev").iter();
+    let mut shown = call.headers.get_all(DEV_SECRET).iter();
     match (shown.next(), shown.next()) {
         (Some(shown), None) if secret.is(shown.as_bytes()) => None,
         _ => Some(

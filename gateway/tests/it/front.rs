@@ -473,6 +473,20 @@ async fn the_grpc_surface_is_a_list_and_needs_an_access_token() {
 }
 
 #[tokio::test]
+async fn a_stranger_does_not_say_how_long_a_call_may_take() {
+    let gateway = Gateway::start(Config::default()).await;
+    let response = gateway
+        .http
+        .post(gateway.url("/roadstead.events.v1.EventQueryService/ListEvents"))
+        .header(header::CONTENT_TYPE, "application/grpc-web+proto")
+        .header("grpc-timeout", "99999999H")
+        .bearer_auth(gateway.keys.sign_access_token(&alice()))
+        .body([0_u8; 5].to_vec());
+    assert_eq!(response.send().await.unwrap().status(), 200);
+    assert_eq!(*gateway.script.grpc_timeouts.lock().unwrap(), ["none"]);
+}
+
+#[tokio::test]
 async fn the_dev_issuer_is_not_there_unless_asked_for() {
     let gateway = Gateway::start(Config::default()).await;
     assert_eq!(

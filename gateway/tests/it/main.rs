@@ -11,4 +11,5 @@ mod paths;
 mod ranges;
 mod reasons;
 mod services;
+mod slow_clients;
 mod uploads;

@@ -17,7 +17,9 @@ use roadstead_gateway::{BuiltGateway, Config, Deps, build};
 use roadstead_proto::{
     blobs::v1::{
         AbortRequest, AbortResponse, AppendRequest, AppendResponse, Checkpoint, FinishRequest,
-        FinishResponse, append_request, append_response,
+        FinishResponse, ReadRequest, ReadResponse, StatRequest, StatResponse, append_request,
+        append_response,
+        blob_read_service_server::{BlobReadService, BlobReadServiceServer},
         blob_write_service_server::{BlobWriteService, BlobWriteServiceServer},
     },
     metadata::v1::{
@@ -39,6 +41,7 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Request, Response, Status, Streaming};
+use tower::util::MapRequestLayer;
 
 /// What the services behind the gateway did, and what they are to do.
 #[derive(Debug, Default)]
@@ -55,6 +58,12 @@ pub(crate) struct Script {
     pub(crate) credit: AtomicU64,
     /// Blobs refuses so.
     pub(crate) append_error: Mutex<Option<ErrorReason>>,
+    /// How large blobs are; 0 stands for a few bytes.
+    pub(crate) blob_size: AtomicU64,
+    /// Streams of blobs' bytes that were let go.
+    pub(crate) reads_ended: AtomicU64,
+    /// What events was told about the caller's patience.
+    pub(crate) grpc_timeouts: Mutex<Vec<String>>,
     /// Metadata answers reads so.
     pub(crate) read_error: Mutex<Option<ErrorReason>>,
 }
@@ -107,7 +116,10 @@ impl ReadService for Fake {
     ) -> Result<Response<ResolveBlobResponse>, Status> {
         self.read(request.into_inner().access)?;
         Ok(Response::new(ResolveBlobResponse {
-            size: 3000,
+            size: match self.0.blob_size.load(Ordering::SeqCst) {
+                0 => 3000,
+                size => size,
+            },
             locator: Bytes::new(),
             repository_id: "r".to_owned(),
         }))
@@ -216,6 +228,37 @@ impl UploadService for Fake {
     ) -> Result<Response<CancelUploadResponse>, Status> {
         self.0.cancelled.store(true, Ordering::SeqCst);
         Ok(Response::new(CancelUploadResponse {}))
+    }
+}
+
+/// Counts a stream that is let go.
+struct Reading(Arc<Script>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.reads_ended.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tonic::async_trait]
+impl BlobReadService for Fake {
+    type ReadStream = Pin<Box<dyn Stream<Item = Result<ReadResponse, Status>> + Send>>;
+
+    async fn stat(&self, _: Request<StatRequest>) -> Result<Response<StatResponse>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
+
+    async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
+        const CHUNK: u64 = 512 * 1024;
+        let length = request.into_inner().length;
+        let reading = Reading(self.0.clone());
+        let chunks = (0..length.div_ceil(CHUNK)).map(move |number| {
+            let _ = &reading;
+            let rest = (length - number * CHUNK).min(CHUNK);
+            let chunk = Bytes::from(vec![0; usize::try_from(rest).unwrap()]);
+            Ok(ReadResponse { chunk })
+        });
+        Ok(Response::new(Box::pin(tokio_stream::iter(chunks))))
     }
 }
 
@@ -329,7 +372,7 @@ impl Gateway {
             auth: authority.channel(Peer::Gateway),
             metadata: metadata(&script),
             blobs: blobs(&script),
-            events: nothing(),
+            events: nothing(&script),
             shutdown: stop.clone(),
         };
         let built = Arc::new(build(config, deps).await.unwrap());
@@ -397,13 +440,25 @@ fn metadata(script: &Arc<Script>) -> RpcChannel {
 }
 
 fn blobs(script: &Arc<Script>) -> RpcChannel {
-    let allowed = AllowList::new().allow("roadstead.blobs.v1.BlobWriteService", &[Peer::Gateway]);
-    let server =
-        RpcServer::new(Peer::Blobs, allowed).add_service(BlobWriteServiceServer::new(Fake(script.clone())));
+    let allowed = AllowList::new()
+        .allow("roadstead.blobs.v1.BlobReadService", &[Peer::Gateway])
+        .allow("roadstead.blobs.v1.BlobWriteService", &[Peer::Gateway]);
+    let server = RpcServer::new(Peer::Blobs, allowed)
+        .add_service(BlobReadServiceServer::new(Fake(script.clone())))
+        .add_service(BlobWriteServiceServer::new(Fake(script.clone())));
     RpcChannel::in_process(&server, Peer::Gateway, CallPolicy::default())
 }
 
-fn nothing() -> RpcChannel {
+/// Events refuses everybody, after noting how long the caller says to wait.
+fn nothing(script: &Arc<Script>) -> RpcChannel {
     let server = RpcServer::new(Peer::Events, AllowList::new());
-    RpcChannel::in_process(&server, Peer::Gateway, CallPolicy::default())
+    let script = script.clone();
+    RpcChannel::in_process(&server, Peer::Gateway, CallPolicy::default()).layer(MapRequestLayer::new(
+        move |request: http::Request<tonic::body::Body>| {
+            let timeout = request.headers().get("grpc-timeout");
+            let text = timeout.map_or("none", |timeout| timeout.to_str().unwrap());
+            script.grpc_timeouts.lock().unwrap().push(text.to_owned());
+            request
+        },
+    ))
 }

@@ -1,10 +1,27 @@
 //! Crane (go-containerregistry): also what ko, kaniko and cosign push with.
 
 use anyhow::{Context as _, Result};
+use roadstead_integration_tests::{Mode, Sandbox, Transport};
 
 use crate::world::{Place, World, digest_in, in_every_place, lines};
 
 in_every_place!(crane_pushes_pulls_and_validates, crane_copies_lists_and_deletes);
+
+/// Crane is the strictest about where a challenge sends it: to the host it came from, or to nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crane_takes_localhost_for_a_name_like_any_other() -> Result<()> {
+    let mut world = World::open(Place::Local(Mode::AllInOne)).await?;
+    let localhost = format!("localhost:{}", world.cluster.port());
+    world.sandbox = Sandbox::new(&localhost, Transport::Plain)?;
+    world.log_in("crane", &["auth", "login", &localhost]).await?;
+    let index = world.push_layout("crane/localhost").await?;
+    let found = world
+        .sandbox
+        .run("crane", &["digest", &world.name("crane/localhost:multi")])
+        .await?;
+    assert_eq!(digest_in(&found)?, index);
+    world.close().await
+}
 
 async fn open(place: Place) -> Result<World> {
     let world = World::open(place).await?;

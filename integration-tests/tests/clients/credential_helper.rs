@@ -18,7 +18,7 @@ async fn clients_get_their_credentials_from_the_helper(mode: Mode) -> Result<()>
         .await?;
 
     // The helper runs as the user who started the registry, and so finds the development issuer's secret.
-    let bin = world.sandbox.work().join("bin");
+    let bin = world.cluster.home().scratch().join("bin");
     std::fs::create_dir(&bin)?;
     let path = format!("{}:{}", bin.display(), std::env::var("PATH")?);
     let runtime = world

@@ -127,20 +127,26 @@ async fn docker_makes_and_reads_indexes(place: Place) -> Result<()> {
     }
     require_zstd_pull(&world).await?;
 
-    // Old clients make lists only of what docker itself has pushed.
-    let part = world.name("docker/multi:part");
-    docker(&["tag", &multi, &part]).await?;
+    // The command, unlike the daemon, speaks HTTP to any name that leads to loopback, as ours behind nginx has to.
+    if world.is_plain() {
+        make_list(&world, &multi).await?;
+    }
+    world.close().await
+}
+
+/// Old clients make lists only of what docker itself has pushed.
+async fn make_list(world: &World, image: &str) -> Result<()> {
+    let docker = async |arguments: &[&str]| world.sandbox.run("docker", arguments).await;
+    let (part, own) = (world.name("docker/multi:part"), world.name("docker/multi:own"));
+    docker(&["tag", image, &part]).await?;
     docker(&["push", &part]).await?;
-    let insecure: &[&str] = if world.is_plain() { &["--insecure"] } else { &[] };
-    let own = world.name("docker/multi:own");
-    let manifest = async |arguments: &[&str]| docker(&[&["manifest"], arguments].concat()).await;
-    manifest(&[&["create"], insecure, &[&own, &part]].concat()).await?;
-    let pushed = manifest(&[&["push"], insecure, &[&own]].concat()).await?;
+    docker(&["manifest", "create", "--insecure", &own, &part]).await?;
+    let pushed = docker(&["manifest", "push", "--insecure", &own]).await?;
     assert_eq!(digest_in(&pushed)?, world.digest("docker/multi", "own").await?);
     let part = world.digest("docker/multi", "part").await?;
     assert_eq!(
         world.manifest("docker/multi", "own").await?["manifests"][0]["digest"],
         part.as_str()
     );
-    world.close().await
+    Ok(())
 }

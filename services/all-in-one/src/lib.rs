@@ -155,6 +155,7 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
     let outcome = async {
         let running = Box::pin(start(options)).await?;
         println!("{}", running.ready_line());
+        tracing::info!(address = %running.address, admin = %running.admin, "ready");
         running.wait().await
     };
     let outcome = outcome.await;

@@ -49,10 +49,15 @@ impl Backend {
         }
     }
 
-    /// Discards all that a session has left.
-    pub(crate) async fn purge(&self, lease: Lease, state: Option<UploadState>) -> Result<(), Error> {
+    /// Discards all that a session has left, also an object under the digest that was `named` for it.
+    pub(crate) async fn purge(
+        &self,
+        lease: Lease,
+        state: Option<UploadState>,
+        named: Option<Digest>,
+    ) -> Result<(), Error> {
         match self {
-            Self::Fs(fs) => fs.purge(lease, state).await,
+            Self::Fs(fs) => fs.purge(lease, state, named).await,
         }
     }
 

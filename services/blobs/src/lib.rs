@@ -10,7 +10,8 @@
 //! - An object's key is used once, so that a late delete cannot hit a later push.
 //! - An upload state is believed without reading its bytes again only when this process issued it and nobody has written
 //!   since; a carrier that swaps states gets an error, never a receipt.
-//! - The newest lease of a session wins, and the older stops before the newer starts.
+//! - The newest lease of a session wins, and the older stops before the newer starts; also after a restart an older one
+//!   touches nothing of a newer.
 //! - Reading takes a locator that metadata sealed; no name is ever taken from the caller.
 //! - Memory for uploads is granted before bytes are sent, from one budget.
 
@@ -32,12 +33,12 @@ use roadstead_proto::blobs::v1::{
     blob_write_service_server::BlobWriteServiceServer,
 };
 use roadstead_rpc::{AllowList, MAX_MESSAGE_BYTES, Peer, Readiness, RpcServer, SealKey, TaskSet};
-use roadstead_runtime::BuiltService;
+use roadstead_runtime::{BuiltService, DirectoryError};
 use roadstead_types::Clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::{backend::Backend, fs::FsBackend, rpc::Rpc, seal::Seals};
-pub use crate::{config::Config, error::Error, fs::OpenError};
+pub use crate::{config::Config, error::Error};
 
 /// What blobs is given by whoever wires it up.
 pub struct Deps {
@@ -55,12 +56,12 @@ pub struct Deps {
 ///
 /// # Errors
 ///
-/// [`OpenError::InUse`] when another process uses the directory.
+/// [`DirectoryError::InUse`] when another process uses the directory.
 #[expect(
     clippy::unused_async,
     reason = "every service is built in the same way, and a remote store will be asked"
 )]
-pub async fn build(config: Config, deps: Deps) -> Result<BuiltService, OpenError> {
+pub async fn build(config: Config, deps: Deps) -> Result<BuiltService, DirectoryError> {
     let Deps {
         clock,
         data_dir,

@@ -16,7 +16,6 @@ pub(crate) struct CloudEvent {
     pub(crate) r#type: String,
     /// Empty for an event that is not about one repository.
     pub(crate) repository: String,
-    pub(crate) time: String,
     pub(crate) json: Bytes,
 }
 
@@ -72,7 +71,6 @@ impl CloudEvent {
             id,
             r#type,
             repository,
-            time,
             json,
         })
     }

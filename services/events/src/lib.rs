@@ -9,7 +9,8 @@
 //! - An event is in the log once, however often it is delivered, as long as the log keeps it.
 //! - An outbox is told to forget an event only after the log holds it durably.
 //! - Offsets follow the order of commits and have no gaps; whoever read up to one misses nothing before it.
-//! - A listing shows only events of repositories that the caller may pull from.
+//! - A listing shows only events of repositories that the caller was granted to pull from. That anyone may pull from a
+//!   public repository opens its content, not its log: who pulled, from which address and with what, is its members' own.
 
 mod cloudevent;
 mod config;
@@ -63,7 +64,7 @@ pub struct Deps {
 ///
 /// # Errors
 ///
-/// [`OpenError::InUse`] when another process uses the directory, [`OpenError::Schema`] when the log was written by a
+/// [`OpenError::Directory`] when another process uses the directory, [`OpenError::Schema`] when the log was written by a
 /// program that this one is too old for.
 pub async fn build(config: Config, deps: Deps) -> Result<BuiltService, OpenError> {
     let Deps {

@@ -126,6 +126,12 @@ impl Validate for Config {
         if self.readers == 0 || self.write_queue == 0 {
             problems.push("readers, write_queue: must not be 0".to_owned());
         }
+        if self.object_delete_delay < self.locator_ttl {
+            problems.push(
+                "object_delete_delay: must not be less than locator_ttl, or readers lose their object"
+                    .to_owned(),
+            );
+        }
         let durations = [
             ("upload_session_ttl", self.upload_session_ttl),
             ("push_grant_idle", self.push_grant_idle),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use roadstead_rpc::{ErrorReason, status, status_with, with_retry_after};
+use roadstead_runtime::DirectoryError;
 use roadstead_types::{Action, Principal};
 use tonic::{Code, Status};
 
@@ -178,17 +179,9 @@ fn classify_storage(error: &rusqlite::Error) -> (Code, ErrorReason) {
 /// Why the service could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The directory or a file in it cannot be used.
-    #[error("{path}: {source}")]
-    Directory {
-        /// The directory or file.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Another process holds the directory.
-    #[error("{0} is in use by another process")]
-    InUse(String),
+    /// Another process holds the directory, or it cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// A newer release changed the schema beyond what this program can work with.
     #[error(
         "{path} has schema version {found}, which needs a program that knows at least schema version {needed} \

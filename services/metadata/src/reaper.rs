@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use roadstead_proto::blobs::v1::blob_admin_service_client::BlobAdminServiceClient;
-use roadstead_proto::blobs::v1::{AbortRequest, AbortUploadsRequest, DeleteObjectsRequest, Lease};
+use roadstead_proto::blobs::v1::{AbandonedUpload, AbortUploadsRequest, DeleteObjectsRequest, Lease};
 use roadstead_rpc::{MAX_MESSAGE_BYTES, RpcChannel, SealKey};
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
@@ -15,6 +15,9 @@ use crate::error::Error;
 use crate::store::Store;
 
 const BATCH: u32 = 100;
+
+/// Rows that one transaction forgets: whoever waits for the writer goes in between.
+const FORGOTTEN: u32 = 1000;
 
 /// What the contract gives both calls.
 const BLOBS_DEADLINE: Duration = Duration::from_mins(1);
@@ -55,7 +58,8 @@ impl Reaper {
     }
 
     async fn round(&mut self) -> Result<(), ReapError> {
-        self.store.forget_expired_grants().await?;
+        while self.store.forget_expired_grants(FORGOTTEN).await? == FORGOTTEN {}
+        while self.store.forget_finished_uploads(FORGOTTEN).await? == FORGOTTEN {}
         while self.abort_uploads().await? {}
         while self.delete_objects().await? {}
         Ok(())
@@ -76,9 +80,10 @@ impl Reaper {
                 epoch: u64::try_from(upload.epoch).unwrap_or_default(),
                 digest_algorithm: upload.algorithm,
             };
-            uploads.push(AbortRequest {
+            uploads.push(AbandonedUpload {
                 lease: self.seal.seal("lease", &lease),
                 state: upload.state.into(),
+                digest: upload.digest.unwrap_or_default(),
             });
             done.push((upload.id, upload.epoch));
         }

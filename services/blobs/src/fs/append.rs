@@ -298,13 +298,13 @@ impl FsBackend {
     ) -> Result<(File, Hasher, Claim), Error> {
         let Some(state) = state.filter(|state| state.offset > 0) else {
             *claim.last_issued = None;
-            let file = self.store.open_upload(&lease.upload_id, 0)?;
+            let file = self.store.open_upload(lease, 0)?;
             return Ok((file, Hasher::new(lease.algorithm), claim));
         };
         let believed = claim.last_issued.as_ref() == Some(&state);
         // From here on the file may change, and nothing is believed until the next state is issued.
         *claim.last_issued = None;
-        let file = self.store.open_upload(&lease.upload_id, state.offset)?;
+        let file = self.store.open_upload(lease, state.offset)?;
         let hasher = if believed {
             Hasher::restore(lease.algorithm, &state.hash)
                 .ok_or(Error::UploadInvalid("its hash is not a state"))?

@@ -31,8 +31,17 @@ impl FsBackend {
     ) -> Result<Finished, Error> {
         let size = state.map_or(0, |state| state.offset);
         let object_key = ObjectKey::new(digest.clone(), lease.upload_id);
-        let Some(file) = self.store.find_upload(&lease.upload_id)? else {
-            return self.finish_without_bytes(lease, object_key, size);
+        // That an object has this session's id in its key proves that its bytes were checked against the digest in its
+        // key, for the rename comes last. Nothing has to be read again, whatever a stale lease left since.
+        let present = self.store.confirm_object(&object_key)?;
+        if present == Some(size) {
+            return Ok(Finished { object_key, size });
+        }
+        let Some(file) = self.store.find_upload(lease)? else {
+            return match present {
+                Some(_) => Err(Error::UploadInvalid("it was finished with other bytes")),
+                None => self.finish_without_bytes(lease, object_key, size),
+            };
         };
         let believed = state.is_some_and(|state| claim.last_issued.as_ref() == Some(state));
         let actual = match state {
@@ -65,29 +74,22 @@ impl FsBackend {
         Ok(Finished { object_key, size })
     }
 
-    /// There are no bytes under the session's name: they were renamed by an earlier Finish, or there never were any.
-    ///
-    /// That an object has this session's id in its key proves that its bytes were checked against the digest in its
-    /// key, for the rename comes last; nothing has to be read again.
+    /// There are no bytes under the session's name, nor an object: right only where no bytes are what was sent.
     fn finish_without_bytes(
         &self,
         lease: &Lease,
         object_key: ObjectKey,
         size: u64,
     ) -> Result<Finished, Error> {
-        match self.store.confirm_object(&object_key)? {
-            Some(present) if present == size => Ok(Finished { object_key, size }),
-            Some(_) => Err(Error::UploadInvalid("it was finished with other bytes")),
-            None if size > 0 => Err(Error::UploadInvalid("its bytes are gone")),
-            None if *object_key.digest() != Digest::of(object_key.digest().algorithm(), b"") => {
-                Err(Error::DigestMismatch)
-            }
-            None => {
-                let file = self.store.open_upload(&lease.upload_id, 0)?;
-                self.store.publish(&lease.upload_id, &file, 0, &object_key)?;
-                Ok(Finished { object_key, size })
-            }
+        if size > 0 {
+            return Err(Error::UploadInvalid("its bytes are gone"));
         }
+        if *object_key.digest() != Digest::of(object_key.digest().algorithm(), b"") {
+            return Err(Error::DigestMismatch);
+        }
+        let file = self.store.open_upload(lease, 0)?;
+        self.store.publish(lease, &file, 0, &object_key)?;
+        Ok(Finished { object_key, size })
     }
 
     fn publish(
@@ -98,7 +100,7 @@ impl FsBackend {
         object_key: &ObjectKey,
         claim: &mut Claim,
     ) -> Result<(), Error> {
-        self.store.publish(&lease.upload_id, file, size, object_key)?;
+        self.store.publish(lease, file, size, object_key)?;
         // The session's file is no more; a state that describes it must not be believed about a new one.
         *claim.last_issued = None;
         metrics::counter!("blobs_finished_total").increment(1);
@@ -108,22 +110,25 @@ impl FsBackend {
     /// Discards a session's bytes for metadata, which knows that it was not committed: then also the object that a
     /// Finish left whose caller died before it could commit.
     ///
-    /// An object under a digest of another algorithm than the session's has a name that cannot be derived here; it
-    /// stays for reconciliation.
+    /// It bears the digest that was `named` last, which may be of another algorithm than the session's; or, when a later
+    /// attempt named a wrong one, that of the session's bytes.
     pub(super) fn purge_claimed(
         &self,
         lease: &Lease,
         state: Option<&UploadState>,
+        named: Option<Digest>,
         mut claim: Claim,
     ) -> Result<(), Error> {
         *claim.last_issued = None;
-        self.store.discard_upload(&lease.upload_id)?;
+        self.store.discard_upload(lease)?;
         let hasher = match state {
-            Some(state) => Hasher::restore(lease.algorithm, &state.hash)
-                .ok_or(Error::UploadInvalid("its hash is not a state"))?,
-            None => Hasher::new(lease.algorithm),
+            Some(state) => Hasher::restore(lease.algorithm, &state.hash),
+            None => Some(Hasher::new(lease.algorithm)),
         };
-        let orphan = ObjectKey::new(hasher.finish(), lease.upload_id);
-        self.store.delete_objects(&[orphan])
+        let digests = named.into_iter().chain(hasher.map(Hasher::finish));
+        let orphans: Vec<_> = digests
+            .map(|digest| ObjectKey::new(digest, lease.upload_id))
+            .collect();
+        self.store.delete_objects(&orphans)
     }
 }

@@ -8,10 +8,10 @@ mod store;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use roadstead_rpc::TaskSet;
+use roadstead_runtime::DirectoryError;
 use roadstead_types::Digest;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
-pub use self::store::OpenError;
 use self::store::Store;
 pub(crate) use self::{append::Chunks, finish::Finished, read::ObjectChunks};
 use crate::{
@@ -50,7 +50,7 @@ pub(crate) struct FsBackend {
 }
 
 impl FsBackend {
-    pub(crate) fn open(root: &Path, config: &Config, tasks: TaskSet) -> Result<Arc<Self>, OpenError> {
+    pub(crate) fn open(root: &Path, config: &Config, tasks: TaskSet) -> Result<Arc<Self>, DirectoryError> {
         Ok(Arc::new(Self {
             store: Store::open(root)?,
             sessions: Sessions::default(),
@@ -71,7 +71,7 @@ impl FsBackend {
         chunks: Chunks,
     ) -> mpsc::Receiver<Result<Progress, Error>> {
         let (replies, progress) = mpsc::channel(REPLIES);
-        self.tasks.spawn(
+        self.tasks.spawn_for_request(
             "append",
             append::run(Arc::clone(self), lease, state, chunks, replies),
         );
@@ -94,7 +94,7 @@ impl FsBackend {
         let backend = Arc::clone(self);
         blocking(move || {
             *claim.last_issued = None;
-            backend.store.discard_upload(&lease.upload_id)
+            backend.store.discard_upload(&lease)
         })
         .await?
     }
@@ -103,10 +103,11 @@ impl FsBackend {
         self: &Arc<Self>,
         lease: Lease,
         state: Option<UploadState>,
+        named: Option<Digest>,
     ) -> Result<(), Error> {
         let claim = self.sessions.claim(&lease).await?;
         let backend = Arc::clone(self);
-        blocking(move || backend.purge_claimed(&lease, state.as_ref(), claim)).await?
+        blocking(move || backend.purge_claimed(&lease, state.as_ref(), named, claim)).await?
     }
 
     pub(crate) async fn stat(self: &Arc<Self>, locator: Locator) -> Result<u64, Error> {
@@ -125,9 +126,10 @@ impl FsBackend {
     }
 }
 
-/// Runs what blocks on a thread that may.
+/// Runs what blocks on a thread that may, in the caller's span.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    spawn_blocking(work)
+    let span = tracing::Span::current();
+    spawn_blocking(move || span.in_scope(work))
         .await
         .map_err(|_| Error::Internal("a worker thread panicked"))
 }

@@ -33,7 +33,7 @@ impl FsBackend {
         let backend = Arc::clone(self);
         let (file, remaining) = blocking(move || backend.open_range(&locator, offset, length)).await??;
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        self.tasks.spawn(
+        self.tasks.spawn_for_request(
             "read",
             pump(file, remaining, sender, self.limits.chunk_idle_timeout),
         );

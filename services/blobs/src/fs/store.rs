@@ -2,88 +2,62 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom},
+    iter,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use parking_lot::Mutex;
-use roadstead_types::UploadId;
+use roadstead_runtime::{DirectoryError, OwnedDirectory};
 use tokio_util::sync::CancellationToken;
 
-use crate::{error::Error, hash::Hasher, object_key::ObjectKey};
-
-/// Why a directory cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Two processes would each believe to be the only writer.
-    #[error("{0} is in use by another process")]
-    InUse(PathBuf),
-    /// The filesystem refused.
-    #[error("cannot use {path}: {source}")]
-    Io {
-        /// Of the failed operation.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
+use crate::{error::Error, hash::Hasher, object_key::ObjectKey, seal::Lease};
 
 /// How many bytes are read at once when bytes are hashed again.
 const REHASH_BUFFER: usize = 1024 * 1024;
 
 /// ```text
 /// <root>/lock
-/// <root>/uploads/<upload-id>                          bytes of a session
+/// <root>/uploads/<upload-id>.<epoch>                  bytes of a session, under the newest lease that touched them
 /// <root>/blobs/<algorithm>/<aa>/<hex>.<object-id>     finished objects
 /// ```
 pub(crate) struct Store {
     root: PathBuf,
     /// Directories whose own entry is known to be durable.
     durable: Mutex<HashSet<PathBuf>>,
-    /// Held for the life of the store.
-    _lock: File,
+    _directory: OwnedDirectory,
 }
 
 impl Store {
     /// Opens or creates the directory. Looks at nothing in it: a start takes as long with a billion blobs as with none.
-    pub(crate) fn open(root: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn open(root: &Path) -> Result<Self, DirectoryError> {
+        let directory = OwnedDirectory::acquire(root)?;
         let uploads = root.join("uploads");
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| OpenError::Io { path, source }
+        let failed = |source| DirectoryError::Io {
+            path: uploads.clone(),
+            source,
         };
-        fs::create_dir_all(&uploads).map_err(failed(&uploads))?;
-        let lock_path = root.join("lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(failed(&lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(root.to_owned())),
-            Err(TryLockError::Error(source)) => return Err(failed(&lock_path)(source)),
-        }
-        sync_directory(root).map_err(failed(root))?;
+        fs::create_dir_all(&uploads).map_err(failed)?;
+        sync_directory(root).map_err(failed)?;
         Ok(Self {
             root: root.to_owned(),
             durable: Mutex::default(),
-            _lock: lock,
+            _directory: directory,
         })
     }
 
     /// Opens the session's bytes to write on from `offset`; what lies behind was never acknowledged and is cut off.
-    pub(crate) fn open_upload(&self, upload_id: &UploadId, offset: u64) -> Result<File, Error> {
+    pub(crate) fn open_upload(&self, lease: &Lease, offset: u64) -> Result<File, Error> {
+        self.take_over(lease)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).mode(0o640);
         if offset == 0 {
             options.create(true).truncate(true);
         }
         let mut file = options
-            .open(self.upload_path(upload_id))
+            .open(self.upload_path(lease))
             .map_err(|error| match error.kind() {
                 io::ErrorKind::NotFound if offset > 0 => Error::UploadInvalid("its bytes are gone"),
                 _ => error.into(),
@@ -96,18 +70,34 @@ impl Store {
     }
 
     /// Opens the session's bytes to check them; `None` if there are none.
-    pub(crate) fn find_upload(&self, upload_id: &UploadId) -> Result<Option<File>, Error> {
+    pub(crate) fn find_upload(&self, lease: &Lease) -> Result<Option<File>, Error> {
+        self.take_over(lease)?;
         let opened = OpenOptions::new()
             .read(true)
             .write(true)
-            .open(self.upload_path(upload_id));
+            .open(self.upload_path(lease));
         found(opened).map_err(Error::from)
+    }
+
+    /// Gives the session's bytes the lease's name. A lease looks for its own name and for older ones, so a stale lease
+    /// never finds what a newer one wrote, even if this process was started in between and knows of neither.
+    fn take_over(&self, lease: &Lease) -> io::Result<()> {
+        let own = self.upload_path(lease);
+        if found(fs::symlink_metadata(&own))?.is_some() {
+            return Ok(());
+        }
+        for older in self.older_paths(lease) {
+            if found(fs::rename(older, &own))?.is_some() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Makes the session's bytes the object. Durable when it returns.
     pub(crate) fn publish(
         &self,
-        upload_id: &UploadId,
+        lease: &Lease,
         file: &File,
         size: u64,
         key: &ObjectKey,
@@ -116,15 +106,17 @@ impl Store {
         if let Err(error) = file.sync_all() {
             // The kernel reports lost pages once and then calls them clean. A second attempt would succeed without
             // the bytes, so there must be none.
+            let upload_id = lease.upload_id;
             tracing::error!(%upload_id, %error, "an upload's bytes could not be made durable; the upload ends");
-            self.discard_upload(upload_id)?;
+            self.discard_upload(lease)?;
             return Err(error.into());
         }
         let directory = self.root.join(key.directory());
         self.ensure_durable(&directory)?;
-        fs::rename(self.upload_path(upload_id), directory.join(key.file_name()))?;
+        fs::rename(self.upload_path(lease), directory.join(key.file_name()))?;
         sync_directory(&directory)?;
-        Ok(())
+        // Nothing is left but what a stale lease may have begun.
+        self.discard_upload(lease)
     }
 
     /// The size of the object when it is there. Durable when it returns, even if whoever put it there died before.
@@ -148,27 +140,45 @@ impl Store {
         found(File::open(self.object_path(key)))?.ok_or(Error::BlobUnknown)
     }
 
-    pub(crate) fn discard_upload(&self, upload_id: &UploadId) -> Result<(), Error> {
-        found(fs::remove_file(self.upload_path(upload_id)))?;
+    /// Removes the session's bytes, except those of newer leases.
+    pub(crate) fn discard_upload(&self, lease: &Lease) -> Result<(), Error> {
+        for path in iter::once(self.upload_path(lease)).chain(self.older_paths(lease)) {
+            found(fs::remove_file(path))?;
+        }
         Ok(())
     }
 
-    /// Deletes objects. Durable when it returns: the caller forgets the keys.
+    /// Deletes objects. Durable when it returns: the caller forgets the keys. All are tried, also when one fails, for the
+    /// caller comes back with the same ones.
     pub(crate) fn delete_objects(&self, keys: &[ObjectKey]) -> Result<(), Error> {
         let mut touched = HashSet::new();
+        let mut outcome = Ok(());
         for key in keys {
-            found(fs::remove_file(self.object_path(key)))?;
+            if let Err(error) = found(fs::remove_file(self.object_path(key))) {
+                outcome = Err(error);
+            }
             // Also when nothing was there: an earlier attempt may have died before this.
             touched.insert(self.root.join(key.directory()));
         }
         for directory in touched {
             found(sync_directory(&directory))?;
         }
-        Ok(())
+        outcome.map_err(Error::from)
     }
 
-    fn upload_path(&self, upload_id: &UploadId) -> PathBuf {
-        self.root.join("uploads").join(upload_id.to_string())
+    fn upload_path(&self, lease: &Lease) -> PathBuf {
+        self.path_under(lease, lease.epoch)
+    }
+
+    /// The names that the session's bytes may have had before this lease, newest first. Metadata counts epochs from 1.
+    fn older_paths(&self, lease: &Lease) -> impl Iterator<Item = PathBuf> {
+        (1..lease.epoch).rev().map(|epoch| self.path_under(lease, epoch))
+    }
+
+    fn path_under(&self, lease: &Lease, epoch: u64) -> PathBuf {
+        self.root
+            .join("uploads")
+            .join(format!("{}.{epoch}", lease.upload_id))
     }
 
     fn object_path(&self, key: &ObjectKey) -> PathBuf {

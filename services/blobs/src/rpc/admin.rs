@@ -1,11 +1,12 @@
 use roadstead_proto::blobs::v1::{
-    AbortUploadsRequest, AbortUploadsResponse, DeleteObjectsRequest, DeleteObjectsResponse,
+    AbandonedUpload, AbortUploadsRequest, AbortUploadsResponse, DeleteObjectsRequest, DeleteObjectsResponse,
     blob_admin_service_server::BlobAdminService,
 };
+use roadstead_types::Digest;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::Rpc;
-use crate::object_key::ObjectKey;
+use crate::{error::Error, object_key::ObjectKey};
 
 #[async_trait]
 impl BlobAdminService for Rpc {
@@ -28,11 +29,30 @@ impl BlobAdminService for Rpc {
         &self,
         request: Request<AbortUploadsRequest>,
     ) -> Result<Response<AbortUploadsResponse>, Status> {
-        for upload in &request.get_ref().uploads {
-            let lease = self.seals.open_lease(&upload.lease)?;
-            let state = self.seals.open_state(&lease, &upload.state)?;
-            self.backend.purge(lease, state).await?;
+        let mut outcome = Ok(());
+        // The caller repeats the whole batch, so one that fails must not keep the others.
+        for upload in request.into_inner().uploads {
+            outcome = self.abandon(upload).await.and(outcome);
         }
+        outcome?;
         Ok(Response::new(AbortUploadsResponse {}))
+    }
+}
+
+impl Rpc {
+    async fn abandon(&self, upload: AbandonedUpload) -> Result<(), Error> {
+        let lease = self.seals.open_lease(&upload.lease)?;
+        let named = match upload.digest.as_str() {
+            "" => None,
+            digest => Some(Digest::parse(digest)?),
+        };
+        // The state only helps to name an object. One that cannot be opened, as after the key was replaced, must not
+        // keep the bytes for ever.
+        let state = self.seals.open_state(&lease, &upload.state);
+        let state = state.unwrap_or_else(|error| {
+            tracing::warn!(upload_id = %lease.upload_id, %error, "the state of an abandoned upload is of no use");
+            None
+        });
+        self.backend.purge(lease, state, named).await
     }
 }

@@ -1,6 +1,6 @@
-use roadstead_proto::blobs::v1::{AbortRequest, AbortUploadsRequest, DeleteObjectsRequest};
+use roadstead_proto::blobs::v1::{AbandonedUpload, AbortUploadsRequest, DeleteObjectsRequest};
 use roadstead_rpc::{ErrorReason, Peer};
-use roadstead_types::{Digest, UploadId};
+use roadstead_types::{Digest, DigestAlgorithm, UploadId};
 
 use crate::harness::{Harness, Upload, assert_reason, files_in};
 
@@ -28,6 +28,22 @@ async fn objects_are_deleted_and_unknown_ones_count_as_deleted() {
             [harness.root().join(&kept)]
         );
     }
+}
+
+#[tokio::test]
+async fn one_object_that_cannot_be_deleted_holds_up_no_other() {
+    let harness = Harness::start().await;
+    let (stuck, other) = (harness.push(b"stuck").await, harness.push(b"other").await);
+    std::fs::remove_file(harness.root().join(&stuck)).unwrap();
+    std::fs::create_dir(harness.root().join(&stuck)).unwrap();
+    let request = DeleteObjectsRequest {
+        object_keys: vec![stuck, other.clone()],
+    };
+    assert_reason(
+        harness.admin(Peer::Metadata).delete_objects(request).await,
+        ErrorReason::StorageUnavailable,
+    );
+    assert!(!harness.root().join(other).exists());
 }
 
 #[tokio::test]
@@ -62,15 +78,25 @@ async fn no_key_leads_out_of_the_objects() {
 async fn abandoned_uploads_leave_nothing() {
     let harness = Harness::start().await;
     let (mut open, mut finished, never) = (Upload::new(), Upload::new(), Upload::new());
+    let mut otherwise = Upload::new();
     harness.append(&mut open, b"half of it").await.unwrap();
     harness.append(&mut finished, b"not committed").await.unwrap();
-    harness
-        .finish(&finished, &Digest::sha256(b"not committed"))
-        .await
-        .unwrap();
-    let uploads = [open, finished, never].map(|upload| AbortRequest {
+    harness.append(&mut otherwise, b"not committed").await.unwrap();
+    let digest = |algorithm| Digest::of(algorithm, b"not committed");
+    let (usual, other) = (digest(DigestAlgorithm::Sha256), digest(DigestAlgorithm::Sha512));
+    harness.finish(&finished, &usual).await.unwrap();
+    harness.finish(&otherwise, &other).await.unwrap();
+    let wrong = Digest::sha256(b"a digest that a later attempt named");
+    let named = [
+        (open, String::new()),
+        (finished, wrong.to_string()),
+        (otherwise, other.to_string()),
+        (never, String::new()),
+    ];
+    let uploads = named.map(|(upload, digest)| AbandonedUpload {
         lease: upload.acquired().lease(&harness),
         state: upload.state.clone(),
+        digest,
     });
     let request = AbortUploadsRequest {
         uploads: uploads.to_vec(),
@@ -83,6 +109,52 @@ async fn abandoned_uploads_leave_nothing() {
             .unwrap();
     }
     assert_eq!(files_in(&harness.root()), [harness.root().join("lock")]);
+}
+
+/// As after the sealing key was replaced.
+#[tokio::test]
+async fn a_state_that_cannot_be_opened_keeps_nothing_alive() {
+    let harness = Harness::start().await;
+    let (mut one, mut two) = (Upload::new(), Upload::new());
+    harness.append(&mut one, b"one").await.unwrap();
+    harness.append(&mut two, b"two").await.unwrap();
+    one.state = "sealed under another key".into();
+    let uploads = [one, two].map(|upload| AbandonedUpload {
+        lease: upload.acquired().lease(&harness),
+        state: upload.state.clone(),
+        digest: String::new(),
+    });
+    let request = AbortUploadsRequest {
+        uploads: uploads.to_vec(),
+    };
+    harness
+        .admin(Peer::Metadata)
+        .abort_uploads(request)
+        .await
+        .unwrap();
+    assert_eq!(files_in(&harness.root()), [harness.root().join("lock")]);
+}
+
+#[tokio::test]
+async fn one_upload_that_cannot_be_discarded_holds_up_no_other() {
+    let harness = Harness::start().await;
+    let (stuck, mut other) = (Upload::new(), Upload::new());
+    harness.append(&mut other, b"other").await.unwrap();
+    // No file, so it cannot be removed as one.
+    std::fs::create_dir(harness.upload_path(&stuck)).unwrap();
+    let uploads = [&stuck, &other].map(|upload| AbandonedUpload {
+        lease: upload.lease(&harness),
+        state: upload.state.clone(),
+        digest: String::new(),
+    });
+    let request = AbortUploadsRequest {
+        uploads: uploads.to_vec(),
+    };
+    assert_reason(
+        harness.admin(Peer::Metadata).abort_uploads(request).await,
+        ErrorReason::StorageUnavailable,
+    );
+    assert!(!harness.upload_path(&other).exists());
 }
 
 #[tokio::test]

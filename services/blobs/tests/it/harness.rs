@@ -6,14 +6,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use roadstead_blobs::{Config, Deps, OpenError};
+use roadstead_blobs::{Config, Deps};
 use roadstead_proto::blobs::v1::{
     AppendOpen, AppendRequest, AppendResponse, Checkpoint, FinishRequest, Lease, Locator, ReadRequest,
     Receipt, append_request, append_response, blob_admin_service_client::BlobAdminServiceClient,
     blob_read_service_client::BlobReadServiceClient, blob_write_service_client::BlobWriteServiceClient,
 };
 use roadstead_rpc::{CallPolicy, ErrorReason, Peer, RpcChannel, SealKey};
-use roadstead_runtime::BuiltService;
+use roadstead_runtime::{BuiltService, DirectoryError};
 use roadstead_types::{Clock, ClockControl, Digest, DigestAlgorithm, UploadId};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -51,7 +51,7 @@ impl Harness {
         harness
     }
 
-    pub(crate) async fn build(&self) -> Result<BuiltService, OpenError> {
+    pub(crate) async fn build(&self) -> Result<BuiltService, DirectoryError> {
         let deps = Deps {
             clock: self.clock.clone(),
             data_dir: self.directory.path().to_owned(),
@@ -69,7 +69,7 @@ impl Harness {
         let restarted = async {
             loop {
                 match self.build().await {
-                    Err(OpenError::InUse(_)) => tokio::task::yield_now().await,
+                    Err(DirectoryError::InUse(_)) => tokio::task::yield_now().await,
                     other => return other.unwrap(),
                 }
             }
@@ -103,8 +103,11 @@ impl Harness {
         self.directory.path().join("blobs")
     }
 
+    /// Where the bytes are once the upload's lease was used.
     pub(crate) fn upload_path(&self, upload: &Upload) -> PathBuf {
-        self.root().join("uploads").join(upload.id.to_string())
+        self.root()
+            .join("uploads")
+            .join(format!("{}.{}", upload.id, upload.epoch))
     }
 
     pub(crate) fn locator(&self, object_key: &str, content: &[u8]) -> Bytes {

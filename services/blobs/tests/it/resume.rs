@@ -54,10 +54,9 @@ async fn lost_bytes_end_the_upload() {
     let mut upload = Upload::new();
     harness.append(&mut upload, &content).await.unwrap();
     harness.restart().await;
+    let file = OpenOptions::new().write(true).open(harness.upload_path(&upload));
+    let file = file.unwrap();
     upload = upload.acquired();
-    let path = harness.upload_path(&upload);
-
-    let file = OpenOptions::new().write(true).open(&path).unwrap();
     file.write_all_at(&[0; 4096], 50_000).unwrap();
     assert_reason(
         harness.append(&mut upload, b"more").await,
@@ -78,7 +77,7 @@ async fn lost_bytes_end_the_upload() {
         ErrorReason::UploadInvalid,
     );
 
-    fs::remove_file(path).unwrap();
+    fs::remove_file(harness.upload_path(&upload)).unwrap();
     assert_reason(
         harness.append(&mut upload, b"more").await,
         ErrorReason::UploadInvalid,

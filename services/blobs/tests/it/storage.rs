@@ -1,9 +1,9 @@
 use std::{fs, os::unix::fs::symlink};
 
 use bytes::Bytes;
-use roadstead_blobs::OpenError;
 use roadstead_proto::blobs::v1::{AppendRequest, append_request};
 use roadstead_rpc::ErrorReason;
+use roadstead_runtime::DirectoryError;
 use roadstead_types::Digest;
 
 use crate::harness::{Harness, Upload, assert_reason, noise};
@@ -11,7 +11,7 @@ use crate::harness::{Harness, Upload, assert_reason, noise};
 #[tokio::test]
 async fn a_second_process_is_refused() {
     let mut harness = Harness::start().await;
-    assert!(matches!(harness.build().await, Err(OpenError::InUse(_))));
+    assert!(matches!(harness.build().await, Err(DirectoryError::InUse(_))));
     harness.restart().await;
 }
 

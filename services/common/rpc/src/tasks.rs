@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 /// Background tasks of one service. All clones share the same tasks.
 #[derive(Clone, Debug)]
@@ -55,10 +55,26 @@ impl TaskSet {
         &self.token
     }
 
-    /// Runs a task. A panic in it is logged and ends only this task.
+    /// Runs a task for as long as the service runs. A panic in it is logged and ends only this task.
     pub fn spawn(&self, name: impl Into<String>, task: impl Future<Output = ()> + Send + 'static) {
         let name = name.into();
         let span = tracing::info_span!(parent: None, "task", name);
+        self.spawn_in(span, name, task);
+    }
+
+    /// Runs a task that is part of the current request: its span is a child of the current one, so that the request
+    /// stays one trace.
+    pub fn spawn_for_request(
+        &self,
+        name: impl Into<String>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let name = name.into();
+        let span = tracing::info_span!("task", name);
+        self.spawn_in(span, name, task);
+    }
+
+    fn spawn_in(&self, span: Span, name: String, task: impl Future<Output = ()> + Send + 'static) {
         let id = {
             let mut running = self.running.lock();
             running.next += 1;

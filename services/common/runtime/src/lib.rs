@@ -13,6 +13,7 @@ mod address;
 pub mod admin;
 pub mod certificates;
 mod config;
+mod directory;
 mod harness;
 mod service;
 pub mod shutdown;
@@ -23,6 +24,7 @@ pub use config::{
     ConfigError, ConfigSources, ConfigTree, ConfigValue, Endpoints, LogFormat, Reader, RpcConfig,
     RuntimeConfig, SECTIONS, TelemetryConfig, Validate, parse_assignment,
 };
+pub use directory::{DirectoryError, OwnedDirectory};
 pub use harness::{Program, create_data_dir, install_crypto, run};
 pub use service::{Built, BuiltService, ServiceContext};
 pub use telemetry::{Telemetry, TelemetryGuard, prometheus};

@@ -3,7 +3,7 @@
 CREATE TABLE log_partition (
     partition_id INTEGER PRIMARY KEY,
     next_offset INTEGER NOT NULL
-);
+) STRICT;
 
 INSERT INTO log_partition (partition_id, next_offset) VALUES (0, 1);
 
@@ -14,12 +14,10 @@ CREATE TABLE event (
     type TEXT NOT NULL,
     -- Empty for an event that is not about one repository.
     repository TEXT NOT NULL,
-    -- As in the CloudEvent: RFC 3339, or empty.
-    time TEXT NOT NULL,
     -- Unix milliseconds; grows with the offset, which retention relies on.
     recorded_at INTEGER NOT NULL,
     cloudevent BLOB NOT NULL
-);
+) STRICT;
 
 CREATE INDEX event_by_repository ON event (repository, log_offset);
 
@@ -29,4 +27,4 @@ CREATE TABLE rejected_event (
     problem TEXT NOT NULL,
     recorded_at INTEGER NOT NULL,
     content BLOB NOT NULL
-);
+) STRICT;

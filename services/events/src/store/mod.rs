@@ -5,13 +5,12 @@ mod schema;
 mod writer;
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
-    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use parking_lot::Mutex;
+use roadstead_runtime::{DirectoryError, OwnedDirectory};
 use rusqlite::{Connection, OpenFlags};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
@@ -27,17 +26,9 @@ const READERS: usize = 4;
 /// Why the log cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Two processes would each believe to be the only writer.
-    #[error("{0} is in use by another process")]
-    InUse(PathBuf),
-    /// The filesystem refused.
-    #[error("cannot use {path}: {source}")]
-    Io {
-        /// Of the failed operation.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    /// Another process holds the directory, or it cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// The database is not one that this binary may use.
     #[error("cannot use {path}: {source}")]
     Schema {
@@ -74,19 +65,14 @@ pub(crate) struct EventLog {
 
 struct Readers {
     path: PathBuf,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl EventLog {
     /// Opens or creates the log in `directory`.
     pub(crate) fn open(directory: &Path, now_millis: i64) -> Result<Self, OpenError> {
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| OpenError::Io { path, source }
-        };
-        std::fs::create_dir_all(directory).map_err(io(directory))?;
-        let lock = lock(directory)?;
+        let owned = OwnedDirectory::acquire(directory)?;
         let path = directory.join("events.db");
         let schema = |source: SchemaError| OpenError::Schema {
             path: path.clone(),
@@ -94,10 +80,13 @@ impl EventLog {
         };
         let mut connection = connect(&path, OpenFlags::default()).map_err(|error| schema(error.into()))?;
         schema::migrate(&mut connection, now_millis).map_err(schema)?;
-        let writer = Writer::start(connection, lock).map_err(io(directory))?;
+        let writer = Writer::start(connection, owned).map_err(|source| DirectoryError::Io {
+            path: path.clone(),
+            source,
+        })?;
         let readers = Readers {
             path,
-            permits: Semaphore::new(READERS),
+            permits: Arc::new(Semaphore::new(READERS)),
             idle: Mutex::default(),
         };
         Ok(Self {
@@ -118,15 +107,17 @@ impl EventLog {
 
     pub(crate) async fn list(&self, query: Query) -> Result<Page, StoreError> {
         let readers = Arc::clone(&self.readers);
-        let _permit = self
-            .readers
-            .permits
-            .acquire()
+        let permit = Arc::clone(&self.readers.permits)
+            .acquire_owned()
             .await
             .map_err(|_| StoreError::WriterGone)?;
-        spawn_blocking(move || readers.with(|connection| query.run(connection)))
-            .await
-            .map_err(|_| StoreError::ReaderPanicked)?
+        spawn_blocking(move || {
+            // Held until the read ends, also when its caller is gone: connections are as many as permits.
+            let _permit = permit;
+            readers.with(|connection| query.run(connection))
+        })
+        .await
+        .map_err(|_| StoreError::ReaderPanicked)?
     }
 }
 
@@ -156,24 +147,6 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     Ok(connection)
-}
-
-fn lock(directory: &Path) -> Result<File, OpenError> {
-    let path = directory.join("lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path);
-    let file = file.map_err(|source| OpenError::Io {
-        path: path.clone(),
-        source,
-    })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_owned())),
-        Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The one thread that writes. It takes all that waits into one transaction, so that many callers share one sync.
 
-use std::{fs::File, sync::Arc, thread};
+use std::{sync::Arc, thread};
 
+use roadstead_runtime::OwnedDirectory;
 use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
@@ -52,13 +53,13 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread. It ends, and gives up the lock, when the last handle is dropped.
-    pub(crate) fn start(connection: Connection, lock: File) -> std::io::Result<Self> {
+    pub(crate) fn start(connection: Connection, directory: OwnedDirectory) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         thread::Builder::new()
             .name("events-writer".to_owned())
             .spawn(move || {
                 write_all(connection, queue);
-                drop(lock);
+                drop(directory);
             })?;
         Ok(Self { jobs })
     }
@@ -138,8 +139,8 @@ fn append(connection: &Connection, batch: &Batch) -> rusqlite::Result<usize> {
         .query_row([], |row| row.get(0))?;
     let mut next = first;
     let mut insert = connection.prepare_cached(
-        "INSERT INTO event (log_offset, id, type, repository, time, recorded_at, cloudevent)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO event (log_offset, id, type, repository, recorded_at, cloudevent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO NOTHING",
     )?;
     for event in &batch.events {
         let inserted = insert.execute(params![
@@ -147,7 +148,6 @@ fn append(connection: &Connection, batch: &Batch) -> rusqlite::Result<usize> {
             event.id,
             event.r#type,
             event.repository,
-            event.time,
             batch.now,
             &event.json[..]
         ])?;

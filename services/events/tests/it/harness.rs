@@ -12,7 +12,7 @@ use roadstead_proto::events::v1::{
     event_query_service_client::EventQueryServiceClient, ingest_service_client::IngestServiceClient,
 };
 use roadstead_rpc::{CallPolicy, ErrorReason, MAX_MESSAGE_BYTES, Peer, RpcChannel};
-use roadstead_runtime::BuiltService;
+use roadstead_runtime::{BuiltService, DirectoryError};
 use roadstead_testkit::{TestAuthority, TestDirectory, TestKeys, test_dir};
 use roadstead_types::{Clock, ClockControl, Principal};
 use serde_json::{Value, json};
@@ -92,7 +92,7 @@ impl Harness {
         let opened = async {
             loop {
                 match self.build().await {
-                    Err(OpenError::InUse(_)) => tokio::task::yield_now().await,
+                    Err(OpenError::Directory(DirectoryError::InUse(_))) => tokio::task::yield_now().await,
                     other => return other,
                 }
             }

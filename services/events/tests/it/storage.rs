@@ -1,4 +1,5 @@
 use roadstead_events::{OpenError, SchemaError};
+use roadstead_runtime::DirectoryError;
 use rusqlite::Connection;
 
 use crate::harness::{Harness, PULL, event};
@@ -6,7 +7,10 @@ use crate::harness::{Harness, PULL, event};
 #[tokio::test]
 async fn a_second_process_is_refused() {
     let harness = Harness::start().await;
-    assert!(matches!(harness.build().await, Err(OpenError::InUse(_))));
+    assert!(matches!(
+        harness.build().await,
+        Err(OpenError::Directory(DirectoryError::InUse(_)))
+    ));
 }
 
 #[tokio::test]

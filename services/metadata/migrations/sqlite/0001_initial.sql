@@ -104,7 +104,7 @@ CREATE TABLE upload_sessions (
     received INTEGER NOT NULL,
     -- Sealed by blobs; opaque here.
     state BLOB NOT NULL,
-    -- What a finish named, then what it was.
+    -- What the last finish named, also when something else was tried after it: its object may be there.
     digest TEXT,
     size INTEGER,
     created_at INTEGER NOT NULL,

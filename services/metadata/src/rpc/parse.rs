@@ -58,11 +58,17 @@ pub(super) fn unsigned(value: i64) -> u64 {
 pub(super) fn request_info(context: Option<RequestContext>) -> RequestInfo {
     let context = context.unwrap_or_default();
     RequestInfo {
-        request_id: context.request_id,
-        client_address: context.client_address,
-        user_agent: context.user_agent,
+        request_id: cut(context.request_id, 128),
+        client_address: cut(context.client_address, 64),
+        user_agent: cut(context.user_agent, 512),
         trace_parent: trace_parent(),
     }
+}
+
+/// What comes from headers is bounded, so that an event and a line of history are.
+fn cut(mut text: String, bytes: usize) -> String {
+    text.truncate(text.floor_char_boundary(bytes));
+    text
 }
 
 fn trace_parent() -> Option<String> {

@@ -23,21 +23,21 @@ pub(super) fn is_queued(tx: &Tx<'_>, object_key: &str) -> Result<bool> {
         .is_some())
 }
 
+/// A key that a blob names must never be here; should it be, the bytes are worth more than the space.
+pub(super) const CLAIM: &str =
+    "UPDATE object_deletions SET not_before = ?2, attempts = attempts + 1 WHERE object_key IN
+         (SELECT object_key FROM object_deletions d WHERE d.not_before <= ?1
+              AND NOT EXISTS (SELECT 1 FROM blobs b WHERE b.object_key = d.object_key)
+          ORDER BY d.not_before LIMIT ?3)
+     RETURNING object_key";
+
 impl Store {
     /// Gives up to `limit` objects that are due, and puts each off so that a failed deletion is tried again later.
     pub(crate) async fn claim_object_deletions(&self, limit: u32) -> Result<Vec<String>> {
         /// After this long a deletion whose outcome is unknown is repeated; unknown keys count as deleted.
         const RETRY_MILLIS: i64 = 5 * 60_000;
         self.write("claim_object_deletions", move |tx| {
-            // A key that a blob names must never be here; should it be, the bytes are worth more than the space.
-            let mut statement = tx.prepare_cached(
-                "UPDATE object_deletions SET not_before = ?2, attempts = attempts + 1
-                 WHERE object_key IN
-                     (SELECT object_key FROM object_deletions d WHERE d.not_before <= ?1
-                          AND NOT EXISTS (SELECT 1 FROM blobs b WHERE b.object_key = d.object_key)
-                      ORDER BY d.not_before LIMIT ?3)
-                 RETURNING object_key",
-            )?;
+            let mut statement = tx.prepare_cached(CLAIM)?;
             let keys = statement
                 .query_map(params![tx.now, tx.now + RETRY_MILLIS, limit], |row| row.get(0))?
                 .collect::<rusqlite::Result<Vec<_>>>()?;

@@ -50,6 +50,9 @@ pub(super) fn require(tx: &Tx<'_>, author: &Author, repository: &Repository) -> 
     touch(tx, author, repository)
 }
 
+pub(super) const FORGET: &str = "DELETE FROM push_grants WHERE (token_hash, repository_id) IN
+         (SELECT token_hash, repository_id FROM push_grants WHERE used_at <= ?1 ORDER BY used_at LIMIT ?2)";
+
 pub(super) const IS_LIVE: &str = "SELECT 1 FROM push_grants
          WHERE token_hash = ?1 AND repository_id = ?2 AND used_at > ?3 AND created_at > ?4";
 
@@ -84,16 +87,14 @@ impl Store {
         .await
     }
 
-    /// Forgets grants that can admit nothing any more.
-    pub(crate) async fn forget_expired_grants(&self) -> Result<usize> {
-        self.write("forget_expired_grants", |tx| {
+    /// Forgets up to `limit` grants that were not used for too long, and tells how many. One that is too old is used by a
+    /// valid token only, and goes when that ends.
+    pub(crate) async fn forget_expired_grants(&self, limit: u32) -> Result<u32> {
+        self.write("forget_expired_grants", move |tx| {
             let removed = tx
-                .prepare_cached("DELETE FROM push_grants WHERE used_at <= ?1 OR created_at <= ?2")?
-                .execute(params![
-                    tx.now - tx.lifetimes.grant_idle,
-                    tx.now - tx.lifetimes.grant_lifetime
-                ])?;
-            Ok(removed)
+                .prepare_cached(FORGET)?
+                .execute(params![tx.now - tx.lifetimes.grant_idle, limit])?;
+            Ok(u32::try_from(removed).unwrap_or(u32::MAX))
         })
         .await
     }

@@ -115,6 +115,7 @@ fn upsert(tx: &Tx<'_>, repository: &Repository, put: &ManifestPut) -> Result<i64
         Some((id, _)) => {
             tx.prepare_cached("UPDATE manifests SET media_type = ?2 WHERE id = ?1")?
                 .execute(params![id, media_type])?;
+            blobs::review_children(tx, repository, id)?;
             tx.prepare_cached("DELETE FROM manifest_edges WHERE parent_id = ?1")?
                 .execute([id])?;
             tx.prepare_cached("DELETE FROM referrers WHERE manifest_id = ?1")?
@@ -162,16 +163,19 @@ fn upsert(tx: &Tx<'_>, repository: &Repository, put: &ManifestPut) -> Result<i64
     Ok(id)
 }
 
+/// Not in order of digests: a base layer has so many parents that only some may be looked at.
+pub(super) const PARENTS: &str =
+    "SELECT DISTINCT m.digest FROM manifest_edges e JOIN manifests m ON m.id = e.parent_id
+         WHERE e.repository_id = ?1 AND e.child_digest = ?2 AND e.kind <> 'foreign' LIMIT ?3";
+
 /// The digests of live manifests of the repository that need this content, as many as an error can name.
 pub(super) fn parents_of(tx: &Tx<'_>, repository: &Repository, digest: &str) -> Result<Vec<String>> {
-    let mut statement = tx.prepare_cached(
-        "SELECT DISTINCT m.digest FROM manifest_edges e JOIN manifests m ON m.id = e.parent_id
-         WHERE e.repository_id = ?1 AND e.child_digest = ?2 AND e.kind <> 'foreign' ORDER BY m.digest LIMIT ?3",
-    )?;
+    let mut statement = tx.prepare_cached(PARENTS)?;
     let limit = i64::try_from(MAX_NAMED).unwrap_or(i64::MAX);
-    let parents = statement
+    let mut parents = statement
         .query_map(params![repository.id, digest, limit], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    parents.sort();
     Ok(parents)
 }
 

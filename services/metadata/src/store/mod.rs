@@ -17,12 +17,12 @@ mod tags;
 mod uploads;
 mod writer;
 
-use std::fs::File;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use roadstead_runtime::{DirectoryError, OwnedDirectory};
 use roadstead_types::Clock;
 use rusqlite::{Connection, OpenFlags};
 
@@ -100,7 +100,7 @@ struct Inner {
     lifetimes: Lifetimes,
     clock: Clock,
     // Declared last: the lock goes after the connections are closed.
-    _lock: File,
+    _directory: OwnedDirectory,
 }
 
 impl Store {
@@ -109,7 +109,7 @@ impl Store {
     /// # Errors
     /// When another process has it, when a newer release wrote it, or when the disk or SQLite refuses.
     pub(crate) fn open(directory: &Path, config: &Config, clock: Clock) -> Result<Self, BuildError> {
-        let lock = lock(directory)?;
+        let owned = OwnedDirectory::acquire(directory)?;
         let file = directory.join("metadata.db");
         let mut connection = Connection::open_with_flags(
             &file,
@@ -121,16 +121,13 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         // After a burst the log file shrinks again.
-        connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+        connection.pragma_update(None, "journal_size_limit", writer::LOG_LIMIT)?;
         migrate::run(&mut connection, &file, &clock)?;
         let lifetimes = Lifetimes::new(config);
         let readers = Readers::open(&file, config.readers)?;
         let scanners = Readers::open(&file, config.readers.div_ceil(2))?;
         let writer = Writer::start(connection, clock.clone(), lifetimes.clone(), config.write_queue)
-            .map_err(|source| BuildError::Directory {
-                path: file.display().to_string(),
-                source,
-            })?;
+            .map_err(|source| DirectoryError::Io { path: file, source })?;
         Ok(Self {
             inner: Arc::new(Inner {
                 writer,
@@ -138,7 +135,7 @@ impl Store {
                 scanners,
                 lifetimes,
                 clock,
-                _lock: lock,
+                _directory: owned,
             }),
         })
     }
@@ -188,28 +185,6 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")
-}
-
-fn lock(directory: &Path) -> Result<File, BuildError> {
-    let failed = |source: std::io::Error| BuildError::Directory {
-        path: directory.display().to_string(),
-        source,
-    };
-    std::fs::create_dir_all(directory).map_err(failed)?;
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(directory.join("lock"))
-        .map_err(failed)?;
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|error| {
-        if error == rustix::io::Errno::WOULDBLOCK {
-            BuildError::InUse(directory.display().to_string())
-        } else {
-            failed(error.into())
-        }
-    })?;
-    Ok(file)
 }
 
 #[cfg(test)]

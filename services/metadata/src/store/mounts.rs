@@ -11,6 +11,10 @@ use crate::domain::event::{Change, EventKind};
 /// an upload, no more.
 const MAX_SOURCES: i64 = 10_000;
 
+pub(super) const SOURCES: &str =
+    "SELECT r.name FROM blob_links l JOIN repositories r ON r.id = l.repository_id
+     WHERE l.blob_id = ?1 ORDER BY l.repository_id LIMIT ?2";
+
 impl Store {
     /// Finds a repository that holds the blob and that `may_read` admits.
     pub(crate) async fn find_blob_source<F>(
@@ -25,10 +29,7 @@ impl Store {
             let Some(blob_id) = blobs::live(connection, digest.as_str())? else {
                 return Ok(None);
             };
-            let mut statement = connection.prepare_cached(
-                "SELECT r.name FROM blob_links l JOIN repositories r ON r.id = l.repository_id
-                 WHERE l.blob_id = ?1 ORDER BY l.repository_id LIMIT ?2",
-            )?;
+            let mut statement = connection.prepare_cached(SOURCES)?;
             let mut rows = statement.query(params![blob_id, MAX_SOURCES])?;
             while let Some(row) = rows.next()? {
                 let name: String = row.get(0)?;

@@ -7,6 +7,9 @@ use super::{Result, Store, Tx};
 use crate::domain::author::Author;
 use crate::domain::event::{Change, Event, EventKind, event};
 
+/// A claim must fit a message, else it would fail again and again. One event always does.
+const CLAIM_BYTES: usize = roadstead_rpc::MAX_MESSAGE_BYTES / 2;
+
 /// Writes the event of a change with the transaction that makes it.
 pub(super) fn announce(
     tx: &Tx<'_>,
@@ -28,35 +31,41 @@ pub(super) fn announce(
     Ok(())
 }
 
+fn claim(tx: &Tx<'_>, limit: u32) -> Result<Vec<Event>> {
+    let until = tx.now + tx.lifetimes.outbox_lease;
+    // In the order of rows, of which only the first few are leased. A lease that ends later than any given now is from
+    // before the clock was set back.
+    let mut waiting = tx.prepare_cached(
+        "SELECT sequence, id, event FROM outbox WHERE leased_until <= ?1 OR leased_until > ?2
+         ORDER BY sequence LIMIT ?3",
+    )?;
+    let mut rows = waiting.query(params![tx.now, until, limit])?;
+    let (mut claimed, mut sequences, mut bytes) = (Vec::new(), Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let event = Event {
+            id: row.get(1)?,
+            json: row.get(2)?,
+        };
+        bytes += event.json.len();
+        if bytes > CLAIM_BYTES && !claimed.is_empty() {
+            break;
+        }
+        sequences.push(row.get::<_, i64>(0)?);
+        claimed.push(event);
+    }
+    drop(rows);
+    let mut lease = tx
+        .prepare_cached("UPDATE outbox SET leased_until = ?2, attempts = attempts + 1 WHERE sequence = ?1")?;
+    for sequence in sequences {
+        lease.execute(params![sequence, until])?;
+    }
+    Ok(claimed)
+}
+
 impl Store {
     /// Leases up to `limit` events that no other claim holds, oldest first.
     pub(crate) async fn claim_events(&self, limit: u32) -> Result<Vec<Event>> {
-        self.write("claim_events", move |tx| {
-            let mut statement = tx.prepare_cached(
-                "UPDATE outbox SET leased_until = ?2, attempts = attempts + 1
-                 WHERE sequence IN
-                     (SELECT sequence FROM outbox WHERE leased_until <= ?1 ORDER BY sequence LIMIT ?3)
-                 RETURNING sequence, id, event",
-            )?;
-            let mut claimed = statement
-                .query_map(
-                    params![tx.now, tx.now + tx.lifetimes.outbox_lease, limit],
-                    |row| {
-                        Ok((
-                            row.get::<_, i64>(0)?,
-                            Event {
-                                id: row.get(1)?,
-                                json: row.get(2)?,
-                            },
-                        ))
-                    },
-                )?
-                .collect::<rusqlite::Result<Vec<_>>>()?;
-            // RETURNING promises no order.
-            claimed.sort_by_key(|(sequence, _)| *sequence);
-            Ok(claimed.into_iter().map(|(_, event)| event).collect())
-        })
-        .await
+        self.write("claim_events", move |tx| claim(tx, limit)).await
     }
 
     /// Forgets events that the log holds.

@@ -23,6 +23,12 @@ pub(crate) struct ReferrerPage {
     pub(crate) next: Option<String>,
 }
 
+pub(super) const PAGE: &str = "SELECT digest, descriptor FROM referrers
+     WHERE repository_id = ?1 AND subject_digest = ?2 AND digest > ?3 AND ?4 IS NULL ORDER BY digest";
+
+pub(super) const PAGE_OF_TYPE: &str = "SELECT digest, descriptor FROM referrers
+     WHERE repository_id = ?1 AND subject_digest = ?2 AND digest > ?3 AND artifact_type = ?4 ORDER BY digest";
+
 pub(super) fn insert(tx: &Tx<'_>, repository: &Repository, manifest_id: i64, row: &Row<'_>) -> Result<()> {
     tx.prepare_cached(
         "INSERT INTO referrers (manifest_id, repository_id, subject_digest, digest, artifact_type, descriptor)
@@ -48,16 +54,8 @@ impl Store {
                 return Ok(ReferrerPage::default());
             };
             let mut statement = connection.prepare_cached(match artifact_type {
-                None => {
-                    "SELECT digest, descriptor FROM referrers
-                     WHERE repository_id = ?1 AND subject_digest = ?2 AND digest > ?3 AND ?4 IS NULL
-                     ORDER BY digest"
-                }
-                Some(_) => {
-                    "SELECT digest, descriptor FROM referrers
-                     WHERE repository_id = ?1 AND subject_digest = ?2 AND digest > ?3 AND artifact_type = ?4
-                     ORDER BY digest"
-                }
+                None => PAGE,
+                Some(_) => PAGE_OF_TYPE,
             })?;
             let mut rows = statement.query(params![repository.id, subject.as_str(), last, artifact_type])?;
             let mut page = ReferrerPage::default();

@@ -59,6 +59,41 @@ pub(super) fn for_push(tx: &Tx<'_>, author: &Author, name: &RepositoryName) -> R
     Ok(repository)
 }
 
+/// Bounded on one side by one value: of two lower bounds SQLite searches for one and reads all up to the other.
+pub(super) const PAGE: &str =
+    "SELECT name FROM repositories WHERE name >= ?1 AND name < ?2 ORDER BY name LIMIT ?3";
+
+pub(super) fn page(
+    connection: &Connection,
+    intervals: &[Interval],
+    last: &str,
+    limit: usize,
+) -> Result<(Vec<String>, bool)> {
+    let mut statement = connection.prepare_cached(PAGE)?;
+    // The least text that comes after `last`.
+    let after = if last.is_empty() {
+        String::new()
+    } else {
+        format!("{last}\0")
+    };
+    let mut names: Vec<String> = Vec::new();
+    for interval in intervals.iter().filter(|interval| interval.end > after) {
+        let start = after.as_str().max(&interval.start);
+        // One more than asked for tells whether the page is the last.
+        let missing = i64::try_from(limit + 1 - names.len()).unwrap_or(i64::MAX);
+        let found = statement.query_map(params![start, interval.end, missing], |row| row.get(0))?;
+        for name in found {
+            names.push(name?);
+        }
+        if names.len() > limit {
+            break;
+        }
+    }
+    let has_more = names.len() > limit;
+    names.truncate(limit);
+    Ok((names, has_more))
+}
+
 impl Store {
     /// Lists up to `limit` names after `last` that lie in `intervals` (disjoint, in order), and whether there are more.
     pub(crate) async fn list_repositories(
@@ -68,25 +103,7 @@ impl Store {
         limit: usize,
     ) -> Result<(Vec<String>, bool)> {
         self.scan("list_repositories", move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT name FROM repositories WHERE name > ?1 AND name >= ?2 AND name < ?3 ORDER BY name LIMIT ?4",
-            )?;
-            let mut names: Vec<String> = Vec::new();
-            for interval in intervals.iter().filter(|interval| interval.end > last) {
-                // One more than asked for tells whether the page is the last.
-                let missing = i64::try_from(limit + 1 - names.len()).unwrap_or(i64::MAX);
-                let found =
-                    statement.query_map(params![last, interval.start, interval.end, missing], |row| row.get(0))?;
-                for name in found {
-                    names.push(name?);
-                }
-                if names.len() > limit {
-                    break;
-                }
-            }
-            let has_more = names.len() > limit;
-            names.truncate(limit);
-            Ok((names, has_more))
+            page(connection, &intervals, &last, limit)
         })
         .await
     }

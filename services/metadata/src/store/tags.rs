@@ -34,6 +34,19 @@ pub(super) struct Moved {
     pub(super) version: i64,
 }
 
+pub(super) const PAGE: &str =
+    "SELECT name FROM tags WHERE repository_id = ?1 AND name > ?2 ORDER BY name LIMIT ?3";
+
+pub(super) const HISTORY: &str =
+    "SELECT version, digest, previous_digest, changed_at, actor_issuer, actor_subject, request_id
+     FROM tag_history WHERE repository_id = ?1 AND tag = ?2 AND version < ?3 ORDER BY version DESC LIMIT ?4";
+
+pub(super) const NEXT_VERSION: &str =
+    "SELECT coalesce(max(version), 0) + 1 FROM tag_history WHERE repository_id = ?1 AND tag = ?2";
+
+pub(super) const OF_MANIFEST: &str =
+    "SELECT name FROM tags WHERE manifest_id = ?1 ORDER BY repository_id, name";
+
 pub(super) fn find(connection: &Connection, repository: &Repository, tag: &str) -> Result<Option<Pointer>> {
     let mut statement = connection.prepare_cached(
         "SELECT m.digest, t.version FROM tags t JOIN manifests m ON m.id = t.manifest_id
@@ -101,7 +114,7 @@ pub(super) fn remove(
 
 /// The names of the tags that point at a manifest.
 pub(super) fn of_manifest(tx: &Tx<'_>, manifest_id: i64) -> Result<Vec<String>> {
-    let mut statement = tx.prepare_cached("SELECT name FROM tags WHERE manifest_id = ?1 ORDER BY name")?;
+    let mut statement = tx.prepare_cached(OF_MANIFEST)?;
     let names = statement
         .query_map([manifest_id], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
@@ -118,9 +131,7 @@ fn record(
     author: &Author,
 ) -> Result<i64> {
     let version: i64 = tx
-        .prepare_cached(
-            "SELECT coalesce(max(version), 0) + 1 FROM tag_history WHERE repository_id = ?1 AND tag = ?2",
-        )?
+        .prepare_cached(NEXT_VERSION)?
         .query_row(params![repository.id, tag], |row| row.get(0))?;
     tx.prepare_cached(
         "INSERT INTO tag_history (repository_id, tag, version, digest, previous_digest, changed_at,
@@ -151,9 +162,7 @@ impl Store {
     ) -> Result<(Vec<String>, bool)> {
         self.scan("list_tags", move |connection| {
             let repository = repositories::find(connection, &name)?.ok_or(Error::RepositoryUnknown)?;
-            let mut statement = connection.prepare_cached(
-                "SELECT name FROM tags WHERE repository_id = ?1 AND name > ?2 ORDER BY name LIMIT ?3",
-            )?;
+            let mut statement = connection.prepare_cached(PAGE)?;
             let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
             let mut tags = statement
                 .query_map(params![repository.id, last, rows], |row| row.get(0))?
@@ -177,11 +186,7 @@ impl Store {
             let Some(repository) = repositories::find(connection, &name)? else {
                 return Ok(Vec::new());
             };
-            let mut statement = connection.prepare_cached(
-                "SELECT version, digest, previous_digest, changed_at, actor_issuer, actor_subject, request_id
-                 FROM tag_history WHERE repository_id = ?1 AND tag = ?2 AND version < ?3
-                 ORDER BY version DESC LIMIT ?4",
-            )?;
+            let mut statement = connection.prepare_cached(HISTORY)?;
             let rows = i64::try_from(limit).unwrap_or(i64::MAX);
             let changes = statement
                 .query_map(params![repository.id, tag.as_str(), before, rows], |row| {

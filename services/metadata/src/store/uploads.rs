@@ -63,6 +63,8 @@ pub(crate) struct AbandonedUpload {
     pub(crate) epoch: i64,
     pub(crate) algorithm: String,
     pub(crate) state: Vec<u8>,
+    /// What the last finish named: its object may be there, though it was not committed.
+    pub(crate) digest: Option<String>,
 }
 
 struct Session {
@@ -76,6 +78,14 @@ struct Session {
 
 pub(super) const FIND: &str = "SELECT algorithm, status, epoch, received, digest, size FROM upload_sessions
          WHERE id = ?1 AND repository_id = ?2 AND actor_issuer = ?3 AND actor_subject = ?4";
+
+pub(super) const FORGET_FINISHED: &str = "DELETE FROM upload_sessions WHERE id IN
+         (SELECT id FROM upload_sessions WHERE due_at <= ?1 AND status = 'finished' ORDER BY due_at LIMIT ?2)";
+
+pub(super) const CLAIM_ABANDONED: &str =
+    "UPDATE upload_sessions SET status = 'aborting', epoch = epoch + 1, due_at = ?2 WHERE id IN
+         (SELECT id FROM upload_sessions WHERE due_at <= ?1 AND status <> 'finished' ORDER BY due_at LIMIT ?3)
+     RETURNING id, epoch, algorithm, state, digest";
 
 /// Finds the session of `author`. Another identity's does not exist for it.
 fn find(connection: &Connection, repository: &Repository, id: UploadId, author: &Author) -> Result<Session> {
@@ -156,7 +166,7 @@ fn acquire(tx: &Tx<'_>, request: &AcquireRequest, author: &Author) -> Result<Acq
     };
     let state = tx
         .prepare_cached(
-            "UPDATE upload_sessions SET epoch = epoch + 1, status = ?2, digest = ?3, due_at = ?4
+            "UPDATE upload_sessions SET epoch = epoch + 1, status = ?2, digest = coalesce(?3, digest), due_at = ?4
              WHERE id = ?1 RETURNING state",
         )?
         .query_row(
@@ -329,16 +339,21 @@ impl Store {
         .await
     }
 
-    /// Takes up to `limit` sessions that are idle for too long or were cancelled, and forgets finished ones of old.
+    /// Forgets up to `limit` finished sessions that need not answer again, and tells how many.
+    pub(crate) async fn forget_finished_uploads(&self, limit: u32) -> Result<u32> {
+        self.write("forget_finished_uploads", move |tx| {
+            let removed = tx
+                .prepare_cached(FORGET_FINISHED)?
+                .execute(params![tx.now, limit])?;
+            Ok(u32::try_from(removed).unwrap_or(u32::MAX))
+        })
+        .await
+    }
+
+    /// Takes up to `limit` sessions that are idle for too long or were cancelled.
     pub(crate) async fn claim_abandoned_uploads(&self, limit: u32) -> Result<Vec<AbandonedUpload>> {
         self.write("claim_abandoned_uploads", move |tx| {
-            tx.prepare_cached("DELETE FROM upload_sessions WHERE status = 'finished' AND due_at <= ?1")?
-                .execute([tx.now])?;
-            let mut statement = tx.prepare_cached(
-                "UPDATE upload_sessions SET status = 'aborting', epoch = epoch + 1, due_at = ?2
-                 WHERE id IN (SELECT id FROM upload_sessions WHERE due_at <= ?1 ORDER BY due_at LIMIT ?3)
-                 RETURNING id, epoch, algorithm, state",
-            )?;
+            let mut statement = tx.prepare_cached(CLAIM_ABANDONED)?;
             let uploads = statement
                 .query_map(params![tx.now, tx.now + ABORT_GRACE_MILLIS, limit], |row| {
                     Ok(AbandonedUpload {
@@ -346,6 +361,7 @@ impl Store {
                         epoch: row.get(1)?,
                         algorithm: row.get(2)?,
                         state: row.get(3)?,
+                        digest: row.get(4)?,
                     })
                 })?
                 .collect::<rusqlite::Result<_>>()?;

@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,10 @@ use crate::error::Error;
 
 /// Requests that share a commit; more would make the first wait long for the last.
 const MAX_GROUP: usize = 128;
+
+/// Beyond this size the log is merged into the database and begun anew, after waiting for whoever reads from it. SQLite
+/// by itself begins it anew only when it happens that nobody reads, which under steady load may be never.
+pub(super) const LOG_LIMIT: u32 = 64 * 1024 * 1024;
 
 /// How long a request may wait for a place in the queue before it is refused as overload.
 const QUEUE_WAIT: Duration = Duration::from_secs(2);
@@ -92,6 +97,7 @@ impl Writer {
         lifetimes: Lifetimes,
         queue: usize,
     ) -> std::io::Result<Self> {
+        let log = format!("{}-wal", connection.path().unwrap_or_default()).into();
         let (sender, receiver) = mpsc::channel(queue);
         let thread = std::thread::Builder::new()
             .name("metadata-writer".to_owned())
@@ -101,6 +107,8 @@ impl Writer {
                     clock,
                     lifetimes,
                     receiver,
+                    log,
+                    next_merge: LOG_LIMIT.into(),
                 }
                 .run();
             })?;
@@ -152,6 +160,10 @@ struct Loop {
     clock: Clock,
     lifetimes: Lifetimes,
     receiver: mpsc::Receiver<Box<dyn Request>>,
+    /// The write-ahead log.
+    log: PathBuf,
+    /// The log's size at which it is merged.
+    next_merge: u64,
 }
 
 impl Loop {
@@ -173,7 +185,29 @@ impl Loop {
             for request in group {
                 request.answer(failure);
             }
+            self.bound_log();
         }
+    }
+
+    fn bound_log(&mut self) {
+        let size = std::fs::metadata(&self.log).map_or(0, |log| log.len());
+        if size <= self.next_merge {
+            return;
+        }
+        let busy = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+        self.next_merge = if let Ok(false) = busy {
+            LOG_LIMIT.into()
+        } else {
+            tracing::warn!(
+                size,
+                ?busy,
+                "the write-ahead log was not merged; a read takes very long"
+            );
+            // Waiting for it holds up all writes, so not after each of them.
+            size + u64::from(LOG_LIMIT)
+        };
     }
 
     /// Runs `first` and whatever waits behind it, and commits. All that ran are in `group` afterwards.

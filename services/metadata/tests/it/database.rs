@@ -1,5 +1,5 @@
 use roadstead_metadata::BuildError;
-use roadstead_runtime::Validate as _;
+use roadstead_runtime::{DirectoryError, Validate as _};
 use rusqlite::Connection;
 
 use crate::harness::*;
@@ -37,7 +37,10 @@ async fn what_was_answered_is_there_after_the_process_died() {
 #[tokio::test]
 async fn one_process_has_the_directory() {
     let rig = Rig::start().await;
-    assert!(matches!(rig.build_another().await, Err(BuildError::InUse(_))));
+    assert!(matches!(
+        rig.build_another().await,
+        Err(BuildError::Directory(DirectoryError::InUse(_)))
+    ));
 }
 
 fn record_migration(rig: &Rig, min_compatible: u32) {
@@ -116,9 +119,10 @@ fn bad_configuration_is_told_all_at_once() {
     bad.repositories.push(bad.repositories[1].clone());
     bad.max_tags_per_push = 9;
     bad.manifest_size_limit = usize::MAX;
+    bad.object_delete_delay = bad.locator_ttl / 2;
     let mut problems = Vec::new();
     bad.validate(&mut problems);
-    assert_eq!(problems.len(), 4, "{problems:?}");
+    assert_eq!(problems.len(), 5, "{problems:?}");
     let mut problems = Vec::new();
     config().validate(&mut problems);
     assert!(problems.is_empty(), "{problems:?}");

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use roadstead_metadata::{BuildError, Config, Deps, ManifestValidation, RepositoryConfig};
 use roadstead_proto::blobs::v1::blob_admin_service_server::{BlobAdminService, BlobAdminServiceServer};
 use roadstead_proto::blobs::v1::{
-    AbortUploadsRequest, AbortUploadsResponse, DeleteObjectsRequest, DeleteObjectsResponse, Lease, Receipt,
+    AbandonedUpload, AbortUploadsRequest, AbortUploadsResponse, DeleteObjectsRequest, DeleteObjectsResponse,
+    Lease, Receipt,
 };
 use roadstead_proto::common::v1::RequestContext;
 use roadstead_proto::metadata::v1::acquire_upload_request::Purpose;
@@ -38,7 +39,7 @@ pub(crate) struct FakeBlobs {
 
 #[derive(Default)]
 struct BlobsState {
-    aborted: Vec<Vec<u8>>,
+    aborted: Vec<AbandonedUpload>,
     deleted: Vec<String>,
     down: bool,
 }
@@ -65,13 +66,18 @@ impl FakeBlobs {
 
     /// The ids and epochs of the sessions that were aborted.
     pub(crate) fn aborted(&self, seal: &SealKey) -> Vec<(String, u64)> {
-        let leases = self.with(|state| state.aborted.clone());
-        let open = |lease: &Vec<u8>| seal.open::<Lease>("lease", lease).unwrap();
-        leases
+        let uploads = self.with(|state| state.aborted.clone());
+        let open = |upload: &AbandonedUpload| seal.open::<Lease>("lease", &upload.lease).unwrap();
+        uploads
             .iter()
             .map(open)
             .map(|lease| (lease.upload_id, lease.epoch))
             .collect()
+    }
+
+    /// The digests that were named for the sessions that were aborted.
+    pub(crate) fn named(&self) -> Vec<String> {
+        self.with(|state| state.aborted.iter().map(|upload| upload.digest.clone()).collect())
     }
 }
 
@@ -98,13 +104,7 @@ impl BlobAdminService for FakeBlobs {
             if state.down {
                 return Err(Status::unavailable("switched off by the test"));
             }
-            state.aborted.extend(
-                request
-                    .into_inner()
-                    .uploads
-                    .iter()
-                    .map(|upload| upload.lease.to_vec()),
-            );
+            state.aborted.extend(request.into_inner().uploads);
             Ok(Response::new(AbortUploadsResponse {}))
         })
     }

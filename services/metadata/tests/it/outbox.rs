@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use roadstead_proto::common::v1::RequestContext;
 use roadstead_proto::metadata::v1::{AckEventsRequest, ClaimEventsRequest};
 
 use crate::harness::*;
@@ -41,6 +42,26 @@ async fn claims_are_leased_oldest_first_and_acks_forget() {
     ack(&rig, first).await;
     rig.control.advance(Duration::from_secs(31));
     assert!(claim(&rig, 10).await.is_empty());
+}
+
+/// What a client sends in headers must not make an event larger than the log takes.
+#[tokio::test]
+async fn what_a_client_says_of_itself_is_cut() {
+    let rig = Rig::start().await;
+    let mut request = rig.put_request("acme/web", "v1", &index(&[]));
+    let long = "é".repeat(40_000);
+    request.context = Some(RequestContext {
+        request_id: long.clone(),
+        client_address: long.clone(),
+        user_agent: long.clone(),
+    });
+    rig.write().put_manifest(request).await.unwrap();
+    let event = &rig.drain().await[0];
+    for field in ["request_id", "client_address", "user_agent"] {
+        let text = event["data"][field].as_str().unwrap();
+        assert!(!text.is_empty() && long.starts_with(text), "{field}");
+    }
+    assert!(event.to_string().len() < 4096);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use roadstead_proto::metadata::v1::acquire_upload_request::Purpose;
 use roadstead_rpc::ErrorReason;
-use roadstead_types::Digest;
+use roadstead_types::{Digest, DigestAlgorithm};
 
 use crate::harness::*;
 
@@ -53,6 +53,57 @@ async fn a_cancelled_session_is_discarded_even_if_the_gateway_never_came_back() 
             .unwrap()
     };
     eventually(|| rows() == 0).await;
+}
+
+/// A finish may have left an object that only its digest tells the name of.
+#[tokio::test]
+async fn blobs_is_told_what_an_abandoned_finish_named() {
+    let rig = Rig::start().await;
+    let digest = Digest::of(DigestAlgorithm::Sha512, b"x");
+    let upload = Upload::create(&rig, "acme/web", &rig.token(&["acme/web"])).await;
+    upload
+        .acquire(Purpose::Finish, None, digest.as_str())
+        .await
+        .unwrap();
+    upload.acquire(Purpose::Append, None, "").await.unwrap();
+    let lease = upload.acquire(Purpose::Cancel, None, "").await.unwrap();
+    upload.cancel(lease.epoch).await.unwrap();
+    eventually(|| !rig.blobs.named().is_empty()).await;
+    assert_eq!(rig.blobs.named(), [digest.to_string()]);
+}
+
+#[tokio::test]
+async fn many_ended_sessions_are_forgotten_in_one_round() {
+    let mut patient = config();
+    patient.reaper_interval = HOUR;
+    let rig = Rig::with(patient).await;
+    let upload = Upload::create(&rig, "acme/web", &rig.token(&["acme/web"])).await;
+    let database = rusqlite::Connection::open(rig.database()).unwrap();
+    database
+        .execute_batch(
+            "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 2500)
+             INSERT INTO upload_sessions SELECT n, repository_id, actor_issuer, actor_subject, algorithm, 'finished',
+                 epoch, received, state, digest, size, created_at, 0 FROM upload_sessions, number;
+             WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 2500)
+             INSERT INTO push_grants SELECT CAST(n AS BLOB), repository_id, actor_issuer, actor_subject, created_at, 0
+                 FROM push_grants, number;",
+        )
+        .unwrap();
+    let id = upload.id.clone();
+    let rig = rig.reopen(|_| ()).await.unwrap();
+    let left = |table: &str| {
+        database
+            .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
+                row.get::<_, i64>(0)
+            })
+            .unwrap()
+    };
+    eventually(|| left("upload_sessions") == 1 && left("push_grants") == 1).await;
+    assert_eq!(rig.blobs.aborted(&rig.seal), []);
+    let kept: String = database
+        .query_row("SELECT id FROM upload_sessions", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(kept, id);
 }
 
 #[tokio::test]

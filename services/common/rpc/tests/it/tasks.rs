@@ -10,6 +10,7 @@ use std::{
 
 use roadstead_rpc::{Readiness, TaskSet};
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::{Registry, registry::LookupSpan as _};
 
 use crate::support::eventually;
 
@@ -73,4 +74,26 @@ async fn readiness_tells_why_not() {
         (readiness.is_ready(), readiness.reason().as_deref()),
         (false, Some("the disk is full"))
     );
+}
+
+#[tokio::test]
+async fn a_task_for_a_request_is_in_its_trace_and_a_background_task_is_not() {
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry());
+    let tasks = TaskSet::new(CancellationToken::new());
+    let (sender, mut parents) = tokio::sync::mpsc::unbounded_channel();
+    let report = |sender: tokio::sync::mpsc::UnboundedSender<_>| async move {
+        sender.send(parent_of_current_span()).unwrap();
+    };
+    let request = tracing::info_span!("request");
+    request.in_scope(|| tasks.spawn_for_request("part", report(sender.clone())));
+    assert_eq!(parents.recv().await.unwrap(), Some("request"));
+    request.in_scope(|| tasks.spawn("background", report(sender)));
+    assert_eq!(parents.recv().await.unwrap(), None);
+}
+
+fn parent_of_current_span() -> Option<&'static str> {
+    tracing::Span::current().with_subscriber(|(id, subscriber)| {
+        let registry = subscriber.downcast_ref::<Registry>().unwrap();
+        registry.span(id).unwrap().parent().map(|parent| parent.name())
+    })?
 }
