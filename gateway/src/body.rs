@@ -45,8 +45,8 @@ impl From<BodyError> for Failure {
 }
 
 /// How much of an unwanted body is still read, so that the client gets to read the answer. Closing a connection with
-/// unread bytes resets it, and the reset overtakes the answer.
-const DRAIN_LIMIT: u64 = 1024 * 1024;
+/// unread bytes resets it, and the reset overtakes the answer. It is enough for a manifest of a few times the limit.
+const DRAIN_LIMIT: u64 = 16 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// A body that is read piece by piece, each within the idle time, and whose end is believed only if the length is right.

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use roadstead_rpc::Readiness;
-use roadstead_runtime::admin;
+use roadstead_runtime::{admin, prometheus};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -28,6 +28,8 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
 #[tokio::test]
 #[allow(clippy::disallowed_methods, reason = "the test owns the task")]
 async fn readiness_follows_every_service_and_liveness_none() {
+    // As `Telemetry::init` does: what is counted before goes nowhere.
+    prometheus();
     let (auth, metadata) = (Readiness::new(), Readiness::new());
     let listener = admin::bind(Some((Ipv4Addr::LOCALHOST, 0).into()))
         .await
