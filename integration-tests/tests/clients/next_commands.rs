@@ -12,51 +12,119 @@ use roadstead_integration_tests::{Sandbox, Transport, ports, programs};
 /// The clients whose commands must be among those printed.
 const CLIENTS: [&str; 5] = ["docker", "podman", "skopeo", "crane", "oras"];
 
+/// What a new user has after the first command, and a machine to type on.
+struct Newcomer {
+    home: Home,
+    port: u16,
+    quickstart: Process,
+    printed: String,
+    sandbox: Sandbox,
+}
+
+impl Newcomer {
+    async fn start() -> Result<Self> {
+        let home = Home::new()?;
+        let port = ports::free()?;
+        let address = format!("127.0.0.1:{port}");
+        let mut command = Command::new(programs::ours("roadstead")?);
+        command
+            .args(["quickstart", "--listen", &address, "--data-dir"])
+            .arg(home.data());
+        command
+            .env("ROADSTEAD__RUNTIME__ADMIN_LISTEN", "127.0.0.1:0")
+            .envs(home.environment());
+        let mut quickstart = Process::start("quickstart", command, &home.logs())?;
+        let printed = quickstart
+            .until("serves", Duration::from_mins(1), async |process| {
+                let printed = process.stdout();
+                Ok(printed.contains("until Ctrl-C").then_some(printed))
+            })
+            .await?;
+        // The user's login is where quickstart left it: in the same home.
+        let login = home
+            .environment()
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("XDG_") || name == "HOME");
+        let mut sandbox = Sandbox::new(&address, Transport::Plain)?.with_environment(login);
+        sandbox.start_docker().await?;
+        Ok(Self {
+            home,
+            port,
+            quickstart,
+            printed,
+            sandbox,
+        })
+    }
+
+    /// Types a line. What it writes into the working directory is the user's business, and here as well.
+    async fn types(&self, prefix: &str, command: &str) -> Result<()> {
+        let line = format!("cd '{}' && {prefix} {command}", self.sandbox.work().display());
+        self.sandbox
+            .shell(&line)
+            .await
+            .map(drop)
+            .with_context(|| format!("as written: {command}"))
+    }
+
+    async fn leave(self) -> Result<()> {
+        self.sandbox.close().await?;
+        self.quickstart.terminate(STOP_LIMIT).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_of_the_readme_run() -> Result<()> {
+    let newcomer = Newcomer::start().await?;
+    // `cargo install` puts the program into a directory of the PATH, and the helper goes beside it.
+    let bin = newcomer.home.scratch().join("bin");
+    std::fs::create_dir(&bin)?;
+    std::fs::copy(programs::ours("roadstead")?, bin.join("roadstead"))?;
+    // The sandbox moves the clients' configuration; a user's is where the helper is written to.
+    let prefix = format!(
+        "unset REGISTRY_AUTH_FILE DOCKER_CONFIG; export PATH='{}':\"$PATH\";",
+        bin.display()
+    );
+
+    let readme = std::fs::read_to_string(programs::repository().join("README.md"))?;
+    let section = readme
+        .split("\n## ")
+        .find(|section| section.starts_with("Use it"));
+    let blocks = section.context("a section on use")?.split("```");
+    let commands: Vec<&str> = blocks
+        .filter_map(|block| block.strip_prefix("sh\n"))
+        .flat_map(str::lines)
+        .filter(|line| !line.is_empty())
+        .collect();
+    assert!(
+        CLIENTS
+            .iter()
+            .all(|client| commands.iter().any(|command| command.starts_with(client))),
+        "{commands:?}"
+    );
+    for command in commands {
+        let command = command.replace("localhost:5000", &format!("localhost:{}", newcomer.port));
+        newcomer.types(&prefix, &command).await?;
+    }
+    newcomer.leave().await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_that_quickstart_prints_run() -> Result<()> {
-    let home = Home::new()?;
-    let address = format!("127.0.0.1:{}", ports::free()?);
-    let mut command = Command::new(programs::ours("roadstead")?);
-    command
-        .args(["quickstart", "--listen", &address, "--data-dir"])
-        .arg(home.data());
-    command
-        .env("ROADSTEAD__RUNTIME__ADMIN_LISTEN", "127.0.0.1:0")
-        .envs(home.environment());
-    let mut quickstart = Process::start("quickstart", command, &home.logs())?;
-    let printed = quickstart
-        .until("serves", Duration::from_mins(1), async |process| {
-            let printed = process.stdout();
-            Ok(printed.contains("until Ctrl-C").then_some(printed))
-        })
-        .await?;
-
-    // The user's login is where quickstart left it: in the same home.
-    let login = home
-        .environment()
-        .into_iter()
-        .filter(|(name, _)| name.starts_with("XDG_") || name == "HOME");
-    let mut sandbox = Sandbox::new(&address, Transport::Plain)?.with_environment(login);
-    sandbox.start_docker().await?;
-    let commands = commands(&printed);
+    let newcomer = Newcomer::start().await?;
+    let commands = commands(&newcomer.printed);
     let clients: BTreeSet<&str> = commands
         .iter()
         .filter_map(|(client, _)| client.as_deref())
         .collect();
     assert!(
         CLIENTS.iter().all(|client| clients.contains(client)),
-        "{clients:?} in {printed}"
+        "{clients:?} in {}",
+        newcomer.printed
     );
     for (_, command) in &commands {
-        // Copying into the working directory is fine for a user, and here as well.
-        let line = format!("cd '{}' && {command}", sandbox.work().display());
-        sandbox
-            .shell(&line)
-            .await
-            .with_context(|| format!("as printed: {command}"))?;
+        newcomer.types("", command).await?;
     }
-    sandbox.close().await?;
-    quickstart.terminate(STOP_LIMIT).await
+    newcomer.leave().await
 }
 
 /// The indented command lines with the client that stands before them, if one does.
