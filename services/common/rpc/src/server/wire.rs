@@ -32,6 +32,8 @@ pub(crate) const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS;
 /// Chunks of blobs need few frames.
 pub(crate) const MAX_FRAME: u32 = 256 * 1024;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client that no certificate names may stay connected.
+const STRANGER_LIMIT: Duration = Duration::from_secs(10);
 /// How long to wait after the system refused a connection, for want of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -104,7 +106,14 @@ async fn secure(stream: TcpStream, acceptor: TlsAcceptor, stack: ServerStack, sh
         .peer_certificates()
         .and_then(<[_]>::first)
         .and_then(peer_of);
-    serve_connection(stream, peer, stack, shutdown).await;
+    let connection = serve_connection(stream, peer, stack, shutdown);
+    if peer.is_some() {
+        return connection.await;
+    }
+    // Long enough to be told why, and no longer: anybody can get this far.
+    if tokio::time::timeout(STRANGER_LIMIT, connection).await.is_err() {
+        tracing::warn!("closed the connection of an unknown peer");
+    }
 }
 
 /// Serves one connection until its client closes it or `shutdown` is cancelled and its calls are done.

@@ -1,7 +1,7 @@
 //! What only a network has: certificates, connections, draining.
 
 use std::{
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -9,7 +9,13 @@ use roadstead_proto::blobs::v1::blob_read_service_client::BlobReadServiceClient;
 use roadstead_rpc::{
     CallPolicy, Endpoint, ErrorReason, Peer, RpcChannel, RpcError, TlsConfig, TlsIdentity, reason,
 };
-use tokio::net::TcpListener;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Request,
@@ -53,6 +59,36 @@ async fn a_caller_without_a_certificate_is_refused_on_every_rpc() {
         );
     }
     assert_eq!(world.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_caller_without_a_certificate_is_not_kept() {
+    let world = World::new(Transport::Tcp).await;
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(world.authority.ca_pem().as_bytes()).unwrap())
+        .unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(world.uri.trim_start_matches("https://"))
+        .await
+        .unwrap();
+    let name = Peer::Blobs.dns_name().try_into().unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    let mut stream = connector.connect(name, stream).await.unwrap();
+    // Nothing happens from here on but the passing of time, so the clock may run ahead.
+    tokio::time::pause();
+    let closed = async {
+        // What the server says first, and then an end of any kind.
+        let mut buffer = [0; 1024];
+        while !matches!(stream.read(&mut buffer).await, Ok(0) | Err(_)) {}
+    };
+    tokio::time::timeout(Duration::from_mins(1), closed)
+        .await
+        .expect("the connection is closed");
 }
 
 #[tokio::test]
