@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use comfy_table::{Table, presets::NOTHING};
 use roadstead_types::Clock;
 
 use crate::{
@@ -11,7 +10,7 @@ use crate::{
     docker_config,
     error::{Error, printable},
     host::RegistryHost,
-    listing::unindent,
+    listing::print_table,
     login::{self, Login},
     registry::Transport,
 };
@@ -64,31 +63,29 @@ pub(crate) fn status(cache: &TokenCache, clock: &Clock) -> Result<(), Error> {
         return Ok(());
     }
     let last = cache.last_login()?.map(|host| host.to_string());
-    let mut table = Table::new();
-    table
-        .load_preset(NOTHING)
-        .set_header(["", "REGISTRY", "IDENTITY", "ISSUER", "VALID", "RENEWED FROM"]);
-    for token in tokens {
+    let rows = tokens.into_iter().map(|token| {
         let renewal = match &token.source {
             Source::Dev { .. } => "the development issuer".to_owned(),
             Source::IdentityTokenFile { path } => path.display().to_string(),
             Source::IdentityToken => "a new login".to_owned(),
         };
-        table.add_row([
+        [
             if last.as_ref() == Some(&token.host) {
                 "*".to_owned()
             } else {
                 String::new()
             },
             token.host,
-            printable(&token.identity.subject),
-            printable(&token.identity.issuer),
+            token.identity.subject,
+            token.identity.issuer,
             life(token.expires_at - clock.unix_seconds()),
             renewal,
-        ]);
-    }
-    unindent(&mut table);
-    println!("{}", table.trim_fmt());
+        ]
+    });
+    print_table(
+        ["", "REGISTRY", "IDENTITY", "ISSUER", "VALID", "RENEWED FROM"],
+        rows,
+    );
     Ok(())
 }
 

@@ -29,13 +29,9 @@ pub(crate) fn print_table<const COLUMNS: usize>(
         .set_content_arrangement(comfy_table::ContentArrangement::Disabled);
     table.set_header(header);
     table.add_rows(rows.into_iter().map(|row| row.map(|cell| printable(&cell))));
-    unindent(&mut table);
-    println!("{}", table.trim_fmt());
-}
-
-/// Starts the first column at the margin and puts two spaces between columns.
-pub(crate) fn unindent(table: &mut Table) {
+    // The first column starts at the margin.
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
+    println!("{}", table.trim_fmt());
 }

@@ -4,7 +4,7 @@
 //! is given an identity token of an OIDC issuer that it trusts. Either way the identity token is exchanged at
 //! `/sts/exchange`, and nothing longer-lived than an access token is kept.
 
-use std::{env, fs, io::Read as _, path::PathBuf};
+use std::{env, fs, io::Read as _, path::Path};
 
 use etcetera::BaseStrategy as _;
 use reqwest::StatusCode;
@@ -23,6 +23,9 @@ pub(crate) const IDENTITY_TOKEN_VARIABLE: &str = "ROADSTEAD_IDENTITY_TOKEN";
 
 /// A cached token with less life than this is replaced: what is started with it should be able to finish.
 const NEAR_EXPIRY_SECONDS: i64 = 600;
+
+/// A token with no more life than this is not handed out even where no other is to be had: it would end on the way.
+const LEAST_LIFE_SECONDS: i64 = 5;
 
 const IDENTITY_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:id_token";
 const TOKEN_EXCHANGE_GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -113,7 +116,8 @@ pub(crate) async fn fresh_token(
         }
         // Better a token with minutes left than none.
         (Err(_), Some(token))
-            if token.expires_at > clock.unix_seconds() + 5 && still_of_this_process(host, &token) =>
+            if token.expires_at - clock.unix_seconds() > LEAST_LIFE_SECONDS
+                && still_of_this_process(host, &token) =>
         {
             Ok(token)
         }
@@ -288,9 +292,9 @@ fn environment_token() -> Option<String> {
         .filter(|token| !token.is_empty())
 }
 
-fn read_token(path: &PathBuf) -> Result<String, Error> {
+fn read_token(path: &Path) -> Result<String, Error> {
     let token = fs::read_to_string(path).map_err(Error::file("read", path))?;
-    given(token.trim(), &path.display().to_string())
+    checked(token.trim(), &path.display().to_string())
 }
 
 fn read_standard_input() -> Result<String, Error> {
@@ -298,10 +302,10 @@ fn read_standard_input() -> Result<String, Error> {
     std::io::stdin()
         .read_to_string(&mut token)
         .map_err(Error::file("read", "standard input"))?;
-    given(token.trim(), "standard input")
+    checked(token.trim(), "standard input")
 }
 
-fn given(token: &str, from: &str) -> Result<String, Error> {
+fn checked(token: &str, from: &str) -> Result<String, Error> {
     if token.is_empty() || token.chars().any(char::is_whitespace) {
         return Err(Error::Usage(format!(
             "{} holds no identity token",

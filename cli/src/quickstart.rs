@@ -12,7 +12,7 @@ use crate::{
     login::{self, Login},
     next_commands,
     registry::{Registry, Transport},
-    steps::Steps,
+    steps::{self, Steps},
     transfer::{Challenge, Repository, challenge},
 };
 
@@ -63,7 +63,7 @@ pub(crate) async fn demonstrate(cache: &TokenCache, clock: &Clock, host: &Regist
     println!(
         "\nVerified: {content} objects, {}, pushed and pulled back identical in {}.",
         bytes(image.size()),
-        crate::steps::duration(started.elapsed())
+        steps::duration(started.elapsed())
     );
     println!("{}", next_commands::text(host, REPOSITORY, TAG));
     Ok(())

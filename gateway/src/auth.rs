@@ -49,6 +49,13 @@ pub(crate) enum Expiry {
     PushGrant,
 }
 
+impl Expiry {
+    /// What holds for reading content: of that a push needs only to ask, with HEAD, what is there already.
+    pub(crate) const fn of_reading(is_head: bool) -> Self {
+        if is_head { Self::PushGrant } else { Self::Refused }
+    }
+}
+
 impl<'a> Caller<'a> {
     /// Verifies the request's token, if there is one.
     pub(crate) fn of(headers: &'a HeaderMap, verifier: &Verifier) -> Result<Self, Failure> {

@@ -81,6 +81,7 @@ impl Call {
     /// The `User-Agent`, cut to a sane length.
     pub fn user_agent(&self) -> &str {
         let text = self.header(&header::USER_AGENT).unwrap_or_default();
+        // `header` gives visible ASCII, which can be cut anywhere.
         &text[..text.len().min(256)]
     }
 

@@ -14,6 +14,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The address that clients know the registry by, for example `https://registry.example.com`. It decides the token
     /// realm, the issuer and the `service`. Required unless `listen` is loopback.
+    // Here for the key to be known. It is read as a `PublicAddress`, since auth needs it too.
     pub public_url: Option<String>,
     /// Serves `/dev/token`, which gives identity tokens to this machine's user. Only on a loopback listener.
     pub dev: bool,

@@ -91,9 +91,7 @@ impl DevSecret {
     pub fn is(&self, shown: &[u8]) -> bool {
         Sha256::digest(shown) == Sha256::digest(self.expose().as_bytes())
     }
-}
 
-impl DevSecret {
     /// Removes the file, if it is still this secret's.
     pub fn remove(&self) {
         // Another registry may have started on the port meanwhile; its secret is not ours to remove.

@@ -6,7 +6,7 @@ use std::{net::IpAddr, time::Duration};
 use http::HeaderValue;
 use roadstead_proto::events::v1::{PublishEventsRequest, ingest_service_client::IngestServiceClient};
 use roadstead_rpc::{ErrorReason, RpcChannel, TaskSet};
-use roadstead_types::{Clock, Principal, RepositoryName, Tag};
+use roadstead_types::{Clock, Principal, RepositoryName, Tag, media_type};
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::mpsc;
@@ -118,7 +118,7 @@ impl PullEvent {
             Pulled::Manifest { tag, media_type } => {
                 (tag.as_ref().map(Tag::as_str), media_type.as_str(), "manifest")
             }
-            Pulled::Blob => (None, "application/octet-stream", "blob"),
+            Pulled::Blob => (None, media_type::OCTET_STREAM, "blob"),
         };
         let subject = match tag {
             Some(tag) => format!("{repository}:{tag}"),

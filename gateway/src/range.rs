@@ -19,6 +19,7 @@ impl ByteRange {
     pub fn parse_chunk(text: &str) -> Option<Self> {
         let (first, last) = text.split_once('-')?;
         let (first, last) = (exact_number(first)?, exact_number(last)?);
+        // The byte after `last`, where the next chunk begins, must have a number too.
         (first <= last && last < u64::MAX).then_some(Self { first, last })
     }
 }
@@ -67,10 +68,10 @@ pub fn select(header: &str, size: u64, max_ranges: usize) -> Selection {
     if named == 0 {
         return Selection::Whole;
     }
-    let mut ranges = join_overlapping(ranges);
-    match ranges.len() {
-        0 => Selection::NotSatisfiable,
-        1 => ranges.pop().map_or(Selection::NotSatisfiable, Selection::One),
+    let ranges = join_overlapping(ranges);
+    match ranges.as_slice() {
+        [] => Selection::NotSatisfiable,
+        [only] => Selection::One(*only),
         _ => Selection::Many(ranges),
     }
 }

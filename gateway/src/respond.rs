@@ -4,7 +4,9 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use roadstead_types::{RepositoryName, UploadId};
+use serde::Serialize;
+
+use crate::error::Failure;
 
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 pub(crate) const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
@@ -42,6 +44,12 @@ pub(crate) fn json(body: impl Into<Bytes>) -> Response {
     response
 }
 
+/// Writes a value as JSON, likewise.
+pub(crate) fn json_of(value: &impl Serialize) -> Result<Response, Failure> {
+    let body = serde_json::to_vec(value).map_err(|error| Failure::internal(error.to_string()))?;
+    Ok(json(body))
+}
+
 /// Sets the headers that identify content and say how long it may be kept.
 pub(crate) fn identify(response: &mut Response, digest: &str) {
     set_text(response, CONTENT_DIGEST, digest);
@@ -58,16 +66,6 @@ pub(crate) fn set_text(response: &mut Response, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         set(response, name, value);
     }
-}
-
-/// The place of an upload session, relative to the host.
-pub(crate) fn upload_location(name: &RepositoryName, id: UploadId) -> String {
-    format!("/v2/{name}/blobs/uploads/{id}")
-}
-
-/// The `Range` of an upload session: the last byte received. Nothing at all has no notation of its own.
-pub(crate) fn upload_range(offset: u64) -> String {
-    format!("0-{}", offset.saturating_sub(1))
 }
 
 /// Everything that may stand in a query value as it is.
@@ -102,12 +100,5 @@ mod tests {
             link,
             "</v2/a/b/referrers/sha256:ab?artifactType=a/b%2Bc%3Bd&next=x%3D%26>; rel=\"next\""
         );
-    }
-
-    #[test]
-    fn ranges_of_sessions() {
-        assert_eq!(upload_range(0), "0-0");
-        assert_eq!(upload_range(1), "0-0");
-        assert_eq!(upload_range(500), "0-499");
     }
 }

@@ -76,11 +76,8 @@ impl Image {
                 soundings().into_bytes(),
             )],
         )?;
-        let mut image = Self {
-            blobs: vec![base.content.clone(), text.content.clone()],
-            manifests: Vec::new(),
-            index: Content::new("", media_type::OCI_IMAGE_INDEX, Bytes::new()),
-        };
+        let mut blobs = vec![base.content.clone(), text.content.clone()];
+        let mut manifests = Vec::new();
         let mut entries = Vec::new();
         for architecture in ["amd64", "arm64"] {
             let program = Layer::build(
@@ -93,8 +90,8 @@ impl Image {
             let mut entry = manifest.descriptor();
             entry["platform"] = json!({ "architecture": architecture, "os": "linux" });
             entries.push(entry);
-            image.blobs.extend([program.content, config]);
-            image.manifests.push(manifest);
+            blobs.extend([program.content, config]);
+            manifests.push(manifest);
         }
         let index = json!({
             "schemaVersion": 2,
@@ -102,8 +99,11 @@ impl Image {
             "manifests": entries,
             "annotations": { "org.opencontainers.image.title": "Roadstead quickstart" },
         });
-        image.index = Content::json("index", media_type::OCI_IMAGE_INDEX, &index)?;
-        Ok(image)
+        Ok(Self {
+            blobs,
+            manifests,
+            index: Content::json("index", media_type::OCI_IMAGE_INDEX, &index)?,
+        })
     }
 
     /// The summed size of all content.

@@ -3,7 +3,7 @@
 use axum::{body::Body, response::Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use roadstead_proto::metadata::v1::{ResolveBlobRequest, UnlinkBlobRequest};
-use roadstead_types::{Action, Digest, RepositoryName};
+use roadstead_types::{Action, Digest, RepositoryName, media_type};
 
 use crate::{
     app::App,
@@ -18,7 +18,7 @@ use crate::{
     respond::{self, CONTENT_DIGEST, set, set_text},
 };
 
-const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
+const OCTET_STREAM: HeaderValue = HeaderValue::from_static(media_type::OCTET_STREAM);
 
 /// Answers HEAD from metadata alone. Bytes are sent as they were pushed, without any `Content-Encoding`: the digest and
 /// every range are of these bytes.
@@ -30,15 +30,10 @@ pub(super) async fn get(
     digest: Digest,
 ) -> Result<Response, Failure> {
     let is_head = call.method == Method::HEAD;
-    let expiry = if is_head {
-        Expiry::PushGrant
-    } else {
-        Expiry::Refused
-    };
     let request = ResolveBlobRequest {
         repository: name.to_string(),
         digest: digest.to_string(),
-        access: Some(caller.read(&name, expiry)?),
+        access: Some(caller.read(&name, Expiry::of_reading(is_head))?),
     };
     let answer = app.services.read.clone().resolve_blob(request).await;
     let blob = answer

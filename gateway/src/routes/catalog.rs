@@ -46,6 +46,7 @@ pub(super) async fn get(app: &App, call: &Call, caller: &Caller<'_>) -> Result<R
         .into_inner();
     let request = ListRepositoriesRequest {
         readable_prefixes: readable.prefixes,
+        // 0 would be the server's choice.
         page_size: page_size.max(1),
         last: query.first("last").unwrap_or_default().into_owned(),
     };
@@ -60,11 +61,9 @@ pub(super) async fn get(app: &App, call: &Call, caller: &Caller<'_>) -> Result<R
         page.repositories.clear();
         page.has_more = false;
     }
-    let body = serde_json::to_vec(&Catalog {
+    let mut response = respond::json_of(&Catalog {
         repositories: &page.repositories,
-    })
-    .map_err(|error| Failure::internal(error.to_string()))?;
-    let mut response = respond::json(body);
+    })?;
     if let Some(last) = page.repositories.last().filter(|_| page.has_more) {
         let pairs = [("last", last.as_str()), ("n", &page_size.to_string())];
         set(

@@ -7,6 +7,7 @@ use axum::{
     body::Body,
     routing::{get, post},
 };
+use http::{HeaderValue, StatusCode, header};
 
 use super::{dev, sts, token, well_known};
 use crate::{
@@ -56,6 +57,15 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         // axum adds the Allow header.
         .method_not_allowed_fallback(|| async { Failure::unsupported_method() })
         .with_state(app)
+}
+
+/// Lets a 401 ask for the credential that the endpoint itself takes, which is not the token that `/v2/` asks for.
+pub(super) fn asking_for(failure: Failure, challenge: &'static str) -> Failure {
+    if failure.status() == StatusCode::UNAUTHORIZED {
+        failure.header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+    } else {
+        failure
+    }
 }
 
 /// Reads a form's or document's text. The length need not be known: some clients send forms chunked.

@@ -28,12 +28,7 @@ pub(super) async fn get(
     reference: Reference,
 ) -> Result<Response, Failure> {
     let is_head = call.method == Method::HEAD;
-    let expiry = if is_head {
-        Expiry::PushGrant
-    } else {
-        Expiry::Refused
-    };
-    let access = caller.read(&name, expiry)?;
+    let access = caller.read(&name, Expiry::of_reading(is_head))?;
     let is_conditional = call.headers.contains_key(header::IF_NONE_MATCH);
     let ask = async |reference: &str, include_content| -> Result<GetManifestResponse, Failure> {
         let request = GetManifestRequest {

@@ -4,7 +4,7 @@ use axum::{body::Body, response::Response};
 use bytes::BytesMut;
 use http::{HeaderName, HeaderValue, header};
 use roadstead_proto::metadata::v1::ListReferrersRequest;
-use roadstead_types::{Digest, MANIFEST_SIZE_LIMIT, RepositoryName};
+use roadstead_types::{Digest, MANIFEST_SIZE_LIMIT, RepositoryName, media_type};
 
 use crate::{
     app::App,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Clients compare the type as a whole.
-const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.oci.image.index.v1+json");
+const CONTENT_TYPE: HeaderValue = HeaderValue::from_static(media_type::OCI_IMAGE_INDEX);
 const HEAD: &[u8] =
     br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":["#;
 const TAIL: &[u8] = b"]}";

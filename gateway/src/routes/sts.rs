@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use axum::{Extension, body::Body, extract::State, response::Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use roadstead_proto::auth::v1::ExchangeRequest;
 use serde::{Deserialize, Serialize};
 
-use super::fixed::read_form;
+use super::fixed::{asking_for, read_form};
 use crate::{
     app::App,
     auth,
     call::Call,
     error::{ErrorCode, Failure},
     query::Query,
-    respond::{self, set},
+    respond,
 };
+
+const CHALLENGE: &str = "Bearer realm=\"identity token\"";
 
 #[derive(Deserialize)]
 struct JsonRequest {
@@ -43,8 +45,10 @@ pub(super) async fn post(
     State(app): State<Arc<App>>,
     Extension(call): Extension<Arc<Call>>,
     body: Body,
-) -> Result<Response, Response> {
-    exchange(&app, &call, body).await.map_err(render)
+) -> Result<Response, Failure> {
+    exchange(&app, &call, body)
+        .await
+        .map_err(|failure| asking_for(failure, CHALLENGE))
 }
 
 async fn exchange(app: &App, call: &Call, body: Body) -> Result<Response, Failure> {
@@ -80,25 +84,10 @@ async fn exchange(app: &App, call: &Call, body: Body) -> Result<Response, Failur
             subject: &identity.subject,
         },
     };
-    let body = serde_json::to_vec(&answer).map_err(|error| Failure::internal(error.to_string()))?;
-    Ok(respond::json(body))
+    respond::json_of(&answer)
 }
 
 fn is_json(call: &Call) -> bool {
     call.header(&header::CONTENT_TYPE)
         .is_some_and(|value| value.trim_start().starts_with("application/json"))
-}
-
-fn render(failure: Failure) -> Response {
-    use axum::response::IntoResponse as _;
-
-    let mut response = failure.into_response();
-    if response.status() == StatusCode::UNAUTHORIZED {
-        set(
-            &mut response,
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static("Bearer realm=\"identity token\""),
-        );
-    }
-    response
 }

@@ -48,12 +48,10 @@ pub(super) async fn list(
         page.tags.clear();
         page.has_more = false;
     }
-    let body = serde_json::to_vec(&TagList {
+    let mut response = respond::json_of(&TagList {
         name: name.as_str(),
         tags: &page.tags,
-    })
-    .map_err(|error| Failure::internal(error.to_string()))?;
-    let mut response = respond::json(body);
+    })?;
     if let Some(last) = page.tags.last().filter(|_| page.has_more) {
         let path = format!("/v2/{name}/tags/list");
         let link = match asked {

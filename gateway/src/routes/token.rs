@@ -2,27 +2,24 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Extension,
-    body::Body,
-    extract::State,
-    response::{IntoResponse, Response},
-};
-use http::{HeaderValue, StatusCode, header};
+use axum::{Extension, body::Body, extract::State, response::Response};
+use http::{StatusCode, header};
 use roadstead_proto::auth::v1::IssueRegistryTokenRequest;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::fixed::read_form;
+use super::fixed::{asking_for, read_form};
 use crate::{
     app::App,
     call::Call,
     credentials::Credential,
     error::{ErrorCode, Failure},
     query::Query,
-    respond::{self, set},
+    respond,
 };
+
+const CHALLENGE: &str = "Basic realm=\"access token\"";
 
 /// Some clients read `token`, some `access_token`. There is no refresh token: clients keep what they logged in with.
 #[derive(Serialize)]
@@ -36,7 +33,10 @@ struct TokenAnswer<'a> {
 }
 
 /// `GET /token?service=...&scope=...&scope=...`
-pub(super) async fn get(State(app): State<Arc<App>>, Extension(call): Extension<Arc<Call>>) -> Response {
+pub(super) async fn get(
+    State(app): State<Arc<App>>,
+    Extension(call): Extension<Arc<Call>>,
+) -> Result<Response, Failure> {
     let query = call.query();
     let outcome = async {
         let credential =
@@ -45,7 +45,7 @@ pub(super) async fn get(State(app): State<Arc<App>>, Extension(call): Extension<
         let scopes = query.all("scope").flat_map(|scopes| split(&scopes)).collect();
         issue(&app, &call, credential, query, scopes, false).await
     };
-    render(outcome.await)
+    outcome.await.map_err(|failure| asking_for(failure, CHALLENGE))
 }
 
 /// `POST /token` with a form, as OAuth 2 has it.
@@ -53,7 +53,7 @@ pub(super) async fn post(
     State(app): State<Arc<App>>,
     Extension(call): Extension<Arc<Call>>,
     body: Body,
-) -> Response {
+) -> Result<Response, Failure> {
     let outcome = async {
         let form = read_form(&app, &call, body).await?;
         let form = Query::new(&form);
@@ -76,7 +76,7 @@ pub(super) async fn post(
         let scopes = form.all("scope").flat_map(|scopes| split(&scopes)).collect();
         issue(&app, &call, credential, form, scopes, true).await
     };
-    render(outcome.await)
+    outcome.await.map_err(|failure| asking_for(failure, CHALLENGE))
 }
 
 async fn issue(
@@ -114,8 +114,7 @@ async fn issue(
         issued_at,
         scope: names_scope.then(|| issued.granted_scopes.join(" ")),
     };
-    let body = serde_json::to_vec(&answer).map_err(|error| Failure::internal(error.to_string()))?;
-    Ok(respond::json(body))
+    respond::json_of(&answer)
 }
 
 fn split(scopes: &str) -> Vec<String> {
@@ -125,17 +124,4 @@ fn split(scopes: &str) -> Vec<String> {
 fn bad_credential() -> Failure {
     let message = "the credential is not an access token; log in again and use the token as the password";
     Failure::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
-}
-
-/// A 401 here asks for the credential itself.
-fn render(outcome: Result<Response, Failure>) -> Response {
-    let mut response = outcome.unwrap_or_else(IntoResponse::into_response);
-    if response.status() == StatusCode::UNAUTHORIZED {
-        set(
-            &mut response,
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static("Basic realm=\"access token\""),
-        );
-    }
-    response
 }

@@ -157,8 +157,8 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
         println!("{}", running.ready_line());
         tracing::info!(address = %running.address, admin = %running.admin, "ready");
         running.wait().await
-    };
-    let outcome = outcome.await;
+    }
+    .await;
     telemetry.flush().await;
     outcome
 }

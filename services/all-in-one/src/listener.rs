@@ -26,6 +26,7 @@ pub(crate) async fn bind(tree: ConfigTree, busy_port: BusyPort) -> anyhow::Resul
     let listen: SocketAddr = match tree.reader().key("gateway.listen") {
         Some(listen) => listen,
         None if tree.contains("gateway.listen") => {
+            // Says so together with all else that is wrong.
             crate::check(&tree)?;
             bail!("gateway.listen: is not an address with a port");
         }

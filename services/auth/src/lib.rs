@@ -97,7 +97,7 @@ enum Cause {
 /// # Errors
 ///
 /// When the configuration cannot be followed, or the keys cannot be opened.
-#[allow(clippy::unused_async, reason = "every service is built the same way")]
+#[expect(clippy::unused_async, reason = "every service is built the same way")]
 pub async fn build(config: Config, deps: Deps) -> Result<BuiltService, BuildError> {
     assemble(&config, deps).map_err(BuildError)
 }
@@ -148,7 +148,7 @@ fn assemble(config: &Config, deps: Deps) -> Result<BuiltService, Cause> {
 fn server(service: &Service, readiness: Readiness) -> RpcServer {
     let verifiers = [Peer::Gateway, Peer::Metadata, Peer::Events];
     let allowed = AllowList::new()
-        .allow("roadstead.auth.v1.TokenService", &verifiers)
+        .allow("roadstead.auth.v1.TokenService", &[Peer::Gateway])
         .allow("roadstead.auth.v1.KeyService", &verifiers)
         .allow("roadstead.auth.v1.AuthorizationService", &verifiers)
         .allow("roadstead.auth.v1.DevIssuerService", &[Peer::Gateway]);

@@ -54,13 +54,6 @@ pub(crate) struct Signed {
     pub(crate) life: Duration,
 }
 
-/// The identity of a token of ours, whichever its kind.
-#[derive(Debug)]
-pub(crate) struct Bearer {
-    /// None for an anonymous caller.
-    pub(crate) act: Option<Act>,
-}
-
 impl Tokens {
     pub(crate) fn new(
         keys: SigningKeys,
@@ -128,20 +121,16 @@ impl Tokens {
         }
     }
 
-    /// Verifies a token that may be of either kind.
-    pub(crate) fn verify_any(&self, token: &str) -> Result<Bearer, Error> {
+    /// Verifies a token that may be of either kind and returns its identity, none for an anonymous caller.
+    pub(crate) fn verify_any(&self, token: &str) -> Result<Option<Act>, Error> {
         match self
             .registry
             .verifying
             .verify::<RegistryClaims>(token, self.clock.unix_seconds())
         {
-            Some(Believed::Fresh(claims)) => Ok(Bearer {
-                act: (!claims.principal.is_anonymous()).then_some(claims.act),
-            }),
+            Some(Believed::Fresh(claims)) => Ok((!claims.principal.is_anonymous()).then_some(claims.act)),
             Some(Believed::Expired(_)) => Err(Error::TokenExpired),
-            None => self.verify_access(token).map(|claims| Bearer {
-                act: Some(claims.act),
-            }),
+            None => self.verify_access(token).map(|claims| Some(claims.act)),
         }
     }
 

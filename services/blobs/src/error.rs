@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 
 /// Everything that a call to blobs can fail with.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The locator was not sealed by metadata for reading.
     #[error("the locator is not valid")]
     LocatorInvalid,

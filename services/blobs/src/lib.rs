@@ -37,8 +37,8 @@ use roadstead_runtime::{BuiltService, DirectoryError};
 use roadstead_types::Clock;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::config::Config;
 use crate::{backend::Backend, fs::FsBackend, rpc::Rpc, seal::Seals};
-pub use crate::{config::Config, error::Error};
 
 /// What blobs is given by whoever wires it up.
 pub struct Deps {

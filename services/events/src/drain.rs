@@ -32,11 +32,11 @@ enum DrainError {
 
 /// Moves events for as long as the process runs.
 pub(crate) struct Drain {
-    pub(crate) outbox: OutboxServiceClient<RpcChannel>,
-    pub(crate) log: EventLog,
-    pub(crate) clock: Clock,
-    pub(crate) interval: Duration,
-    pub(crate) batch: u32,
+    outbox: OutboxServiceClient<RpcChannel>,
+    log: EventLog,
+    clock: Clock,
+    interval: Duration,
+    batch: u32,
 }
 
 impl Drain {
@@ -75,7 +75,7 @@ impl Drain {
                         failing = false;
                     }
                     pauses = backoff.build();
-                    // A full batch means that more may wait.
+                    // Not only after a full batch: bytes bound a claim as well, so a short one may leave some behind.
                     if moved > 0 { Duration::ZERO } else { self.interval }
                 }
                 Err(error) => {

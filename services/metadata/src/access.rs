@@ -131,7 +131,8 @@ impl Authority {
         &self,
         access: Option<&ReadAccess>,
         name: &RepositoryName,
-        (policy, store): (&Policy, &Store),
+        policy: &Policy,
+        store: &Store,
     ) -> Result<Admission, Error> {
         let ground = access.map_or(Ground::Unspecified, ReadAccess::ground);
         match ground {

@@ -38,6 +38,13 @@ use crate::domain::policy::Policy;
 use crate::reaper::Reaper;
 use crate::store::Store;
 
+/// What values are sealed for. blobs opens and seals under the same names, so they are part of the contract.
+mod purpose {
+    pub(crate) const LOCATOR: &str = "locator";
+    pub(crate) const LEASE: &str = "lease";
+    pub(crate) const RECEIPT: &str = "receipt";
+}
+
 /// What the service is built from.
 pub struct Deps {
     /// The time.
@@ -99,6 +106,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<BuiltService, BuildErro
         policy: Arc::new(Policy::new(&config)),
         seal: deps.seal_key,
         clock: deps.clock,
+        // At most half of the range, so that adding it to a time does not overflow.
         locator_seconds: i64::try_from(config.locator_ttl.as_secs()).unwrap_or(i64::MAX / 2),
         manifest_size_limit: config.manifest_size_limit,
         max_tags_per_push: config.max_tags_per_push,

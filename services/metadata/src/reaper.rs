@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
 use crate::error::Error;
+use crate::purpose;
 use crate::store::Store;
 
 const BATCH: u32 = 100;
@@ -81,7 +82,7 @@ impl Reaper {
                 digest_algorithm: upload.algorithm,
             };
             uploads.push(AbandonedUpload {
-                lease: self.seal.seal("lease", &lease),
+                lease: self.seal.seal(purpose::LEASE, &lease),
                 state: upload.state.into(),
                 digest: upload.digest.unwrap_or_default(),
             });
@@ -92,7 +93,7 @@ impl Reaper {
         self.blobs.abort_uploads(request).await?;
         self.store.forget_uploads(done).await?;
         tracing::info!(count, "discarded abandoned uploads");
-        Ok(count == usize::try_from(BATCH).unwrap_or(usize::MAX))
+        Ok(count == BATCH as usize)
     }
 
     /// True when there may be more.
@@ -109,6 +110,6 @@ impl Reaper {
         self.blobs.delete_objects(request).await?;
         self.store.forget_object_deletions(keys).await?;
         tracing::info!(count, "deleted objects");
-        Ok(count == usize::try_from(BATCH).unwrap_or(usize::MAX))
+        Ok(count == BATCH as usize)
     }
 }

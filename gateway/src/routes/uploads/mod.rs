@@ -67,7 +67,7 @@ pub(super) async fn patch(
         )
         .await?;
         session.append(body, chunk).await?;
-        Ok(accepted(StatusCode::ACCEPTED, session.place(), session.offset()))
+        Ok(accepted(StatusCode::ACCEPTED, &session.place, session.offset))
     };
     run_to_completion(reading(body, work)).await
 }
@@ -91,13 +91,13 @@ pub(super) async fn put(
         let chunk = chunk(&call, body)?;
         let (place, first) = (Place { name, id }, chunk.map(|chunk| chunk.first));
         let mut session = Session::acquire(&app, token, place, Purpose::Finish, Some(&digest), first).await?;
-        if session.is_finished() {
+        if session.is_finished {
             body.drain().await;
         } else {
             session.append(body, chunk).await?;
             session.finish(call.context(), &digest).await?;
         }
-        Ok(created(&session.place().name, &digest))
+        Ok(created(&session.place.name, &digest))
     };
     run_to_completion(reading(body, work)).await
 }
@@ -123,8 +123,8 @@ pub(super) async fn status(
 
 /// Gives an upload up.
 pub(super) async fn cancel(
-    app: &Arc<App>,
-    call: &Arc<Call>,
+    app: &App,
+    call: &Call,
     caller: &Caller<'_>,
     name: &RepositoryName,
     id: UploadId,

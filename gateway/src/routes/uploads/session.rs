@@ -1,7 +1,5 @@
 //! One upload session, held under a lease.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use roadstead_proto::{
@@ -14,7 +12,7 @@ use roadstead_rpc::ErrorReason;
 use roadstead_types::{Digest, RepositoryName, UploadId};
 use tonic::Status;
 
-use crate::{app::App, body::RequestBody, error::Failure, range::ByteRange, respond};
+use crate::{app::App, body::RequestBody, error::Failure, range::ByteRange};
 
 /// Where a session is found.
 #[derive(Clone, Debug)]
@@ -27,16 +25,14 @@ impl Place {
     /// What every answer about a session carries, errors included: with both headers a client can go on from any of
     /// them.
     pub(super) fn headers(&self, offset: u64) -> Vec<(HeaderName, HeaderValue)> {
-        let location = respond::upload_location(&self.name, self.id);
-        [
-            (header::LOCATION, location),
-            (header::RANGE, respond::upload_range(offset)),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?)))
-        .collect()
+        let location = format!("/v2/{}/blobs/uploads/{}", self.name, self.id);
+        [(header::LOCATION, location), (header::RANGE, received(offset))]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?)))
+            .collect()
     }
 
+    /// Tells with a failure how far the session is.
     pub(super) fn explain(&self, offset: u64, failure: Failure) -> Failure {
         self.headers(offset)
             .into_iter()
@@ -46,21 +42,23 @@ impl Place {
 
 /// A session whose lease this request holds.
 pub(super) struct Session<'a> {
-    pub(super) app: &'a Arc<App>,
+    pub(super) app: &'a App,
     pub(super) token: &'a str,
     pub(super) place: Place,
     pub(super) epoch: u64,
     pub(super) lease: Bytes,
     /// As blobs gave it last, and saved.
     pub(super) state: Bytes,
+    /// Bytes in `state`.
     pub(super) offset: u64,
-    finished: bool,
+    /// Whether an earlier request finished the session with this digest.
+    pub(super) is_finished: bool,
 }
 
 impl<'a> Session<'a> {
     /// Takes the lease.
     pub(super) async fn acquire(
-        app: &'a Arc<App>,
+        app: &'a App,
         token: &'a str,
         place: Place,
         purpose: Purpose,
@@ -87,22 +85,8 @@ impl<'a> Session<'a> {
             lease: held.lease,
             state: held.state,
             offset: held.offset,
-            finished: held.already_finished,
+            is_finished: held.already_finished,
         })
-    }
-
-    pub(super) fn place(&self) -> &Place {
-        &self.place
-    }
-
-    /// Bytes received so far.
-    pub(super) fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    /// Whether an earlier request finished the session with this digest.
-    pub(super) fn is_finished(&self) -> bool {
-        self.finished
     }
 
     /// Takes the body, all of which must arrive.
@@ -127,6 +111,7 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The fields that requests which end a session have in common.
     pub(super) fn common(&self, context: RequestContext) -> (String, Option<RequestContext>, String, String) {
         (
             self.token.to_owned(),
@@ -159,11 +144,28 @@ pub(super) async fn offset(
         .offset)
 }
 
+/// The `Range` of a session: the last byte received. Nothing at all has no notation of its own.
+fn received(offset: u64) -> String {
+    format!("0-{}", offset.saturating_sub(1))
+}
+
 /// Says on a 416 where the session really is.
 fn out_of_order(place: &Place, status: Status) -> Failure {
     let offset = roadstead_rpc::detail(&status, "offset").and_then(|text| text.parse().ok());
     match (roadstead_rpc::reason(&status), offset) {
         (ErrorReason::UploadOutOfOrder, Some(offset)) => place.explain(offset, Failure::from(status)),
         _ => Failure::from(status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_sessions() {
+        assert_eq!(received(0), "0-0");
+        assert_eq!(received(1), "0-0");
+        assert_eq!(received(500), "0-499");
     }
 }

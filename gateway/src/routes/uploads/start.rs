@@ -1,7 +1,5 @@
 //! The POST that starts an upload, or mounts, or brings the whole blob.
 
-use std::sync::Arc;
-
 use axum::response::Response;
 use http::StatusCode;
 use roadstead_proto::metadata::v1::{CreateUploadRequest, MountBlobRequest, acquire_upload_request::Purpose};
@@ -20,7 +18,7 @@ use crate::{
 };
 
 pub(super) async fn start(
-    app: &Arc<App>,
+    app: &App,
     call: &Call,
     name: RepositoryName,
     body: &mut RequestBody,
@@ -62,7 +60,7 @@ pub(super) async fn start(
     let mut session = Session::acquire(app, token, place, Purpose::Finish, Some(&digest), None).await?;
     session.append(body, None).await?;
     session.finish(call.context(), &digest).await?;
-    Ok(created(&session.place().name, &digest))
+    Ok(created(&session.place.name, &digest))
 }
 
 fn mount_of(call: &Call) -> Result<Option<Digest>, Failure> {

@@ -35,10 +35,10 @@ enum Reach {
     Never,
 }
 
-/// Networks with the length of their prefix.
-type Networks<A, const N: usize> = [(A, u32); N];
+/// A network, as its first address and the length of its prefix.
+type Network<A> = (A, u32);
 
-const PRIVATE_V4: Networks<Ipv4Addr, 6> = [
+const PRIVATE_V4: &[Network<Ipv4Addr>] = &[
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(172, 16, 0, 0), 12),
     (Ipv4Addr::new(192, 168, 0, 0), 16),
@@ -49,7 +49,7 @@ const PRIVATE_V4: Networks<Ipv4Addr, 6> = [
     (Ipv4Addr::new(198, 18, 0, 0), 15),
 ];
 
-const NEVER_V4: Networks<Ipv4Addr, 9> = [
+const NEVER_V4: &[Network<Ipv4Addr>] = &[
     // "This network".
     (Ipv4Addr::UNSPECIFIED, 8),
     // Link-local.
@@ -66,15 +66,15 @@ const NEVER_V4: Networks<Ipv4Addr, 9> = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-const PRIVATE_V6: Networks<Ipv6Addr, 2> = [
+const PRIVATE_V6: &[Network<Ipv6Addr>] = &[
     (Ipv6Addr::LOCALHOST, 128),
     (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
 ];
 
 /// All that is routed on the internet.
-const PUBLIC_V6: Networks<Ipv6Addr, 1> = [(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3)];
+const PUBLIC_V6: &[Network<Ipv6Addr>] = &[(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3)];
 
-const NEVER_V6: Networks<Ipv6Addr, 3> = [
+const NEVER_V6: &[Network<Ipv6Addr>] = &[
     // Protocol assignments, among them Teredo and ORCHID.
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
     // Documentation.
@@ -83,14 +83,14 @@ const NEVER_V6: Networks<Ipv6Addr, 3> = [
 ];
 
 fn reach_v4(address: Ipv4Addr) -> Reach {
-    let within = |networks: &[(Ipv4Addr, u32)]| {
+    let within = |networks: &[Network<Ipv4Addr>]| {
         networks
             .iter()
             .any(|(network, length)| (address.to_bits() ^ network.to_bits()).leading_zeros() >= *length)
     };
-    if within(&NEVER_V4) {
+    if within(NEVER_V4) {
         Reach::Never
-    } else if within(&PRIVATE_V4) {
+    } else if within(PRIVATE_V4) {
         Reach::Private
     } else {
         Reach::Public
@@ -98,16 +98,16 @@ fn reach_v4(address: Ipv4Addr) -> Reach {
 }
 
 fn reach_v6(address: Ipv6Addr) -> Reach {
-    let within = |networks: &[(Ipv6Addr, u32)]| {
+    let within = |networks: &[Network<Ipv6Addr>]| {
         networks
             .iter()
             .any(|(network, length)| (address.to_bits() ^ network.to_bits()).leading_zeros() >= *length)
     };
     if let Some(embedded) = embedded_v4(address) {
         reach_v4(embedded)
-    } else if within(&PRIVATE_V6) {
+    } else if within(PRIVATE_V6) {
         Reach::Private
-    } else if within(&PUBLIC_V6) && !within(&NEVER_V6) {
+    } else if within(PUBLIC_V6) && !within(NEVER_V6) {
         Reach::Public
     } else {
         Reach::Never

@@ -141,7 +141,7 @@ fn check_header(header: &Header) -> Result<(), Error> {
 }
 
 fn check_times(claims: &Map<String, Value>, now: i64) -> Result<(), Error> {
-    let times: Times = serde_json::from_value(Value::Object(claims.clone()))
+    let times: Times = Times::deserialize(claims)
         .map_err(|_| Error::TokenInvalid("it lacks the times of its issue and end"))?;
     if times.iat > now + SKEW || times.nbf.is_some_and(|nbf| nbf > now + SKEW) {
         return Err(Error::TokenInvalid("it is not good yet"));
@@ -179,7 +179,7 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
 fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     let number = Number::deserialize(deserializer)?;
     // `as` saturates, which is as good as the far future or past that the number names.
-    #[allow(
+    #[expect(
         clippy::cast_possible_truncation,
         reason = "seconds; the fraction does not matter"
     )]

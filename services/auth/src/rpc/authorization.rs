@@ -12,15 +12,14 @@ impl AuthorizationService for Service {
         &self,
         request: Request<ListReadablePrefixesRequest>,
     ) -> Result<Response<ListReadablePrefixesResponse>, Status> {
-        let bearer = self.0.tokens.verify_any(&request.get_ref().token)?;
-        let prefixes = bearer
-            .act
+        let act = self.0.tokens.verify_any(&request.get_ref().token)?;
+        let prefixes = act
             .as_ref()
             .map(|act| self.0.grants.readable(act))
             .unwrap_or_default();
         Ok(Response::new(ListReadablePrefixesResponse {
             prefixes: prefixes.iter().map(ToString::to_string).collect(),
-            identity: bearer.act.map(|act| identity(&act.issuer, &act.subject)),
+            identity: act.map(|act| identity(&act.issuer, &act.subject)),
         }))
     }
 }

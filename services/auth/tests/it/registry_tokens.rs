@@ -5,6 +5,7 @@ use std::time::Duration;
 use roadstead_authn::{Verifier, VerifyError};
 use roadstead_proto::auth::v1::{
     IssueRegistryTokenRequest, ListKeySetsRequest, TokenKind, key_service_client::KeyServiceClient,
+    token_service_client::TokenServiceClient,
 };
 use roadstead_rpc::{ErrorReason, Peer, TaskSet, reason};
 use roadstead_testkit::{OidcIssuer, SigningKey, TestKeys, test_dir};
@@ -344,4 +345,17 @@ async fn a_stranger_under_a_published_key_id_is_refused() {
     let forged = SigningKey::es256("any").sign_with(header, &claims);
     assert!(matches!(verifier.registry(&forged), Err(VerifyError::Invalid)));
     verifier.registry(&token).unwrap();
+}
+
+#[tokio::test]
+async fn only_the_gateway_asks_for_tokens() {
+    let Setup { auth, .. } = setup().await;
+    for peer in [Peer::Metadata, Peer::Events, Peer::Blobs] {
+        let mut client = TokenServiceClient::new(auth.channel(peer));
+        let status = client
+            .issue_registry_token(IssueRegistryTokenRequest::default())
+            .await
+            .unwrap_err();
+        assert_eq!(reason(&status), ErrorReason::PeerRefused, "{peer}");
+    }
 }

@@ -40,7 +40,7 @@ const WRITEBACK_INTERVAL: u64 = 8 * 1024 * 1024;
 /// The bytes of an `Append`, in chunks.
 pub(crate) type Chunks = BoxStream<'static, Result<Bytes, Status>>;
 
-pub(crate) type Replies = mpsc::Sender<Result<Progress, Error>>;
+type Replies = mpsc::Sender<Result<Progress, Error>>;
 
 /// Appends until the chunks end, and sends the last checkpoint. Runs in its own task, for it must not be dropped while
 /// a thread still writes.

@@ -77,19 +77,18 @@ async fn pump(
         let chunk = match read.flatten() {
             Ok((reader, chunk)) => {
                 file = reader;
-                remaining -= chunk.len() as u64;
-                Ok(chunk)
+                chunk
             }
             Err(error) => {
                 let _ = timeout(idle_limit, chunks.send(Err(error))).await;
                 return;
             }
         };
-        if let Ok(chunk) = &chunk {
-            metrics::counter!("blobs_sent_bytes_total").increment(chunk.len() as u64);
-        }
+        let length = chunk.len() as u64;
+        remaining -= length;
+        metrics::counter!("blobs_sent_bytes_total").increment(length);
         // A reader that is gone or asleep ends the stream; there is nobody to tell.
-        if !matches!(timeout(idle_limit, chunks.send(chunk)).await, Ok(Ok(()))) {
+        if !matches!(timeout(idle_limit, chunks.send(Ok(chunk))).await, Ok(Ok(()))) {
             return;
         }
     }

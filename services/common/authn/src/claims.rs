@@ -88,8 +88,6 @@ impl Act {
 /// A verified access token: for `/token` and the admin API.
 #[derive(Clone, Debug)]
 pub struct AccessClaims {
-    /// The token's own id.
-    pub jti: String,
     /// Who the token speaks for; never anonymous.
     pub principal: Principal,
     /// The same with the claims that grants look at.
@@ -103,8 +101,6 @@ pub struct AccessClaims {
 /// A verified registry token: for `/v2/`.
 #[derive(Clone, Debug)]
 pub struct RegistryClaims {
-    /// The token's own id.
-    pub jti: String,
     /// Who the token speaks for; may be anonymous.
     pub principal: Principal,
     /// What the token grants.
@@ -151,7 +147,6 @@ impl TokenClaims for AccessClaims {
             .act
             .filter(|act| !act.principal().is_anonymous() && act.subject == wire.sub)?;
         Some(Self {
-            jti: wire.jti,
             principal: act.principal(),
             act,
             issued_at: wire.iat,
@@ -167,7 +162,6 @@ impl TokenClaims for RegistryClaims {
             return None;
         }
         Some(Self {
-            jti: wire.jti,
             principal: act.principal(),
             access: wire.access?,
             denied: wire.denied.unwrap_or_default(),

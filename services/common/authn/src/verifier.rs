@@ -1,9 +1,6 @@
 //! Verification with keys that are kept fresh in the background.
 
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 use roadstead_proto::auth::v1::{
@@ -37,8 +34,8 @@ pub struct Verifier(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     clock: Clock,
-    ring: RwLock<Option<Arc<KeyRing>>>,
-    arrived: watch::Sender<bool>,
+    /// None until keys have been had once.
+    ring: watch::Sender<Option<Arc<KeyRing>>>,
     registry: Decisions<RegistryClaims>,
     access: Decisions<AccessClaims>,
 }
@@ -62,8 +59,7 @@ impl Verifier {
     pub fn new(auth: RpcChannel, clock: Clock, tasks: &TaskSet) -> Self {
         let shared = Arc::new(Shared {
             clock,
-            ring: RwLock::new(None),
-            arrived: watch::Sender::new(false),
+            ring: watch::Sender::new(None),
             registry: decisions(),
             access: decisions(),
         });
@@ -81,12 +77,7 @@ impl Verifier {
     /// Waits until keys have been had once.
     pub async fn wait_ready(&self) {
         // The sender lives in `self`, so that the wait ends only with an arrival.
-        let _ = self.0.arrived.subscribe().wait_for(|arrived| *arrived).await;
-    }
-
-    /// Returns whether keys have been had.
-    pub fn is_ready(&self) -> bool {
-        *self.0.arrived.borrow()
+        let _ = self.0.ring.subscribe().wait_for(Option::is_some).await;
     }
 
     /// Verifies a registry token.
@@ -116,7 +107,7 @@ impl Verifier {
         keys: impl FnOnce(&KeyRing) -> &PinnedKeys,
         expires_at: impl FnOnce(&C) -> i64,
     ) -> Result<Arc<C>, VerifyError<C>> {
-        let ring = self.ring().ok_or(VerifyError::KeysUnavailable)?;
+        let ring = self.0.ring.borrow().clone().ok_or(VerifyError::KeysUnavailable)?;
         let now = self.0.clock.unix_seconds();
         let hash = token_hash(token);
         if let Some((generation, claims)) = decisions.get(&hash)
@@ -138,10 +129,6 @@ impl Verifier {
                 Ok(claims)
             }
         }
-    }
-
-    fn ring(&self) -> Option<Arc<KeyRing>> {
-        self.0.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -170,7 +157,7 @@ async fn keep_fresh(shared: Arc<Shared>, mut auth: KeyServiceClient<RpcChannel>)
             Err(error) => {
                 tracing::warn!(
                     error,
-                    had_keys = *shared.arrived.borrow(),
+                    had_keys = shared.ring.borrow().is_some(),
                     "token keys could not be refreshed"
                 );
                 let pause = retry;
@@ -186,8 +173,8 @@ impl Shared {
     /// Takes over the keys of `answer` and returns how long they may be used.
     fn accept(&self, answer: ListKeySetsResponse) -> Result<Duration, KeySetError> {
         let max_age = Duration::from_secs(answer.max_age.into());
-        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-        let generation = match ring.as_deref() {
+        let current = self.ring.borrow().clone();
+        let generation = match current {
             Some(current) if current.published == answer.key_sets => return Ok(max_age),
             Some(current) => current.generation + 1,
             None => 0,
@@ -197,13 +184,12 @@ impl Shared {
             PinnedKeys::from_key_set(set.unwrap_or(&KeySet::default()))
         };
         let (registry, access) = (keys_of(TokenKind::Registry)?, keys_of(TokenKind::Access)?);
-        *ring = Some(Arc::new(KeyRing {
+        self.ring.send_replace(Some(Arc::new(KeyRing {
             generation,
             published: answer.key_sets,
             registry,
             access,
-        }));
-        self.arrived.send_replace(true);
+        })));
         Ok(max_age)
     }
 }

@@ -61,8 +61,7 @@ pub async fn serve(listener: TcpListener, services: Vec<NamedReadiness>) -> anyh
     }
 }
 
-/// The routes of the admin port.
-pub fn router(services: Vec<NamedReadiness>) -> Router {
+fn router(services: Vec<NamedReadiness>) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))

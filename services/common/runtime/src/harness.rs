@@ -89,8 +89,7 @@ pub fn install_crypto() {
 /// If it can't be created.
 pub fn create_data_dir(path: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
-    let mut builder = std::fs::DirBuilder::new();
-    builder
+    std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
@@ -113,7 +112,7 @@ fn settings<C: DeserializeOwned + Default + Validate>(
         service: reader.section(&program.peer.to_string()),
         runtime: reader.section("runtime"),
         telemetry: reader.section("telemetry"),
-        rpc: reader.section::<RpcConfig>("rpc"),
+        rpc: reader.section("rpc"),
         public: if program.needs_public_address {
             PublicAddress::read(&mut reader)
         } else {
@@ -155,6 +154,7 @@ where
     let files = rpc.tls.context("rpc.tls: is required")?;
     let tls = TlsIdentity::from_files(&files).context("rpc.tls")?;
     // Bound before anything is built: a port in use is the likeliest failure and should not leave work half done.
+    // auth reads the gateway's address as well, to name it, and listens at its own.
     let address = public
         .as_ref()
         .map(|public| public.listen)

@@ -95,11 +95,6 @@ pub struct TelemetryGuard {
 }
 
 impl TelemetryGuard {
-    /// Returns whether traces are exported.
-    pub fn exports_traces(&self) -> bool {
-        self.provider.is_some()
-    }
-
     /// Exports what is buffered and ends the export. Nothing is traced afterwards.
     pub async fn flush(self) {
         let Some(provider) = self.provider else { return };

@@ -78,8 +78,7 @@ impl ActionSet {
         Self::from_names(text.split(','))
     }
 
-    /// Collects names as [`Self::parse`] does.
-    pub fn from_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+    fn from_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         names
             .into_iter()
             .fold(Self::EMPTY, |set, name| match name.trim() {
@@ -96,11 +95,6 @@ impl ActionSet {
     /// Whether every action of `other` is in the set.
     pub const fn contains_all(self, other: Self) -> bool {
         self.0 & other.0 == other.0
-    }
-
-    /// Adds an action.
-    pub const fn insert(&mut self, action: Action) {
-        self.0 |= action.bit();
     }
 
     /// The set and one action more.

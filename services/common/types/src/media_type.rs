@@ -6,26 +6,14 @@ pub const OCI_IMAGE_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json
 pub const OCI_IMAGE_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// An OCI image configuration.
 pub const OCI_IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-/// The empty JSON object, for artifacts without configuration or content.
-pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// The artifact manifest that release candidates of the image specification 1.1 had; some clients still push it.
 pub const OCI_ARTIFACT_MANIFEST: &str = "application/vnd.oci.artifact.manifest.v1+json";
-/// A layer.
-pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// A compressed layer.
 pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// A Docker image manifest, schema 2.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// A Docker manifest list, schema 2.
 pub const DOCKER_MANIFEST_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-/// A Docker image manifest, schema 1, unsigned.
-pub const DOCKER_MANIFEST_V1: &str = "application/vnd.docker.distribution.manifest.v1+json";
-/// A Docker image manifest, schema 1, signed.
-pub const DOCKER_MANIFEST_V1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
-/// A Docker image configuration.
-pub const DOCKER_IMAGE_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
-/// A compressed layer of a Docker image.
-pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 /// A layer of a Docker image that clients fetch from elsewhere.
 pub const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 /// Bytes about which nothing else is known; blobs are served as these.

@@ -35,8 +35,6 @@ impl EventKind {
 /// What an event is about.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Change<'a> {
-    pub(crate) repository: &'a str,
-    pub(crate) repository_id: &'a str,
     pub(crate) tag: Option<&'a str>,
     /// What is there now, or what was deleted by digest.
     pub(crate) digest: Option<&'a str>,
@@ -96,12 +94,18 @@ struct Actor<'a> {
     subject: &'a str,
 }
 
-/// Builds the event of a change that `author` made at `now` (Unix milliseconds).
-pub(crate) fn event(kind: EventKind, change: &Change<'_>, author: &Author, now: i64) -> Event {
+/// Builds the event of a change that `author` made in the repository (name and public id) at `now` (Unix milliseconds).
+pub(crate) fn event(
+    kind: EventKind,
+    (repository, repository_id): (&str, &str),
+    change: &Change<'_>,
+    author: &Author,
+    now: i64,
+) -> Event {
     let id = event_id(now);
     let subject = match change.tag {
-        Some(tag) => format!("{}:{tag}", change.repository),
-        None => format!("{}@{}", change.repository, change.digest.unwrap_or_default()),
+        Some(tag) => format!("{repository}:{tag}"),
+        None => format!("{repository}@{}", change.digest.unwrap_or_default()),
     };
     let envelope = Envelope {
         specversion: "1.0",
@@ -111,11 +115,11 @@ pub(crate) fn event(kind: EventKind, change: &Change<'_>, author: &Author, now: 
         subject,
         time: rfc3339(now),
         datacontenttype: "application/json",
-        repository: change.repository,
+        repository,
         traceparent: author.request.trace_parent.as_deref(),
         data: Data {
-            repository: change.repository,
-            repository_id: change.repository_id,
+            repository,
+            repository_id,
             tag: change.tag,
             digest: change.digest,
             previous_digest: change.previous_digest,
@@ -170,14 +174,18 @@ mod tests {
             },
         };
         let change = Change {
-            repository: "acme/web",
-            repository_id: "id",
             tag: Some("v1"),
             digest: Some("sha256:aa"),
             tag_version: Some(3),
             ..Change::default()
         };
-        let event = event(EventKind::Push, &change, &author, 1_700_000_000_123);
+        let event = event(
+            EventKind::Push,
+            ("acme/web", "id"),
+            &change,
+            &author,
+            1_700_000_000_123,
+        );
         let json: Value = serde_json::from_slice(&event.json).unwrap();
         assert_eq!(json["id"], event.id.as_str());
         assert_eq!(json["time"], "2023-11-14T22:13:20.123Z");

@@ -1,5 +1,15 @@
 //! The gRPC services: parse, call, encode.
 
+/// Runs `$body` of the service's core in a task of its own: a cancelled call does not cut a write in half.
+macro_rules! whole {
+    ($service:expr, $body:ident, $request:expr) => {{
+        let core = $service.0.clone();
+        let request = $request.into_inner();
+        let result = roadstead_rpc::run_to_completion(async move { $body(&core, request).await }).await;
+        Ok(Response::new(result?))
+    }};
+}
+
 mod admin;
 mod outbox;
 mod parse;

@@ -17,6 +17,7 @@ use crate::Core;
 use crate::access::Admission;
 use crate::domain::{intervals, page};
 use crate::error::Error;
+use crate::purpose;
 
 const REFERRERS: &str = "referrers";
 
@@ -26,7 +27,7 @@ impl Service {
     async fn admit(&self, access: Option<&ReadAccess>, name: &RepositoryName) -> Result<Admission, Error> {
         self.0
             .authority
-            .admit_read(access, name, (&self.0.policy, &self.0.store))
+            .admit_read(access, name, &self.0.policy, &self.0.store)
             .await
     }
 
@@ -61,7 +62,7 @@ impl Service {
             // A head needs no bytes, and a push grant admits no more.
             Admission::HeadOnly => bytes::Bytes::new(),
             Admission::Full => self.0.seal.seal(
-                "locator",
+                purpose::LOCATOR,
                 &Locator {
                     object_key: blob.object_key,
                     digest: digest.to_string(),
@@ -90,6 +91,7 @@ impl Service {
         let subject = parse::digest(&request.digest)?;
         self.admit(request.access.as_ref(), &name).await?.require_full()?;
         let last = page::decode(REFERRERS, &request.page_token).ok_or(Error::PageTokenInvalid)?;
+        // A caller that names no size takes what fits `max_bytes`.
         let limit = if request.page_size == 0 {
             usize::MAX
         } else {

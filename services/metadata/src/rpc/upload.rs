@@ -11,7 +11,6 @@ use roadstead_proto::metadata::v1::{
     CreateUploadRequest, CreateUploadResponse, FinishUploadRequest, FinishUploadResponse, GetUploadRequest,
     GetUploadResponse, SaveUploadRequest, SaveUploadResponse,
 };
-use roadstead_rpc::run_to_completion;
 use roadstead_types::Action;
 use tonic::{Request, Response, Status};
 
@@ -20,6 +19,7 @@ use crate::Core;
 use crate::access::Caller;
 use crate::domain::author::{Author, RequestInfo};
 use crate::error::Error;
+use crate::purpose;
 use crate::store::{AcquireRequest, FinishRequest, Purpose, UploadKey};
 
 /// More than any backend's state; what the gateway saves is bounded like all that comes from outside.
@@ -96,7 +96,7 @@ async fn acquire(core: &Core, request: AcquireUploadRequest) -> Result<AcquireUp
         Bytes::new()
     } else {
         core.seal.seal(
-            "lease",
+            purpose::LEASE,
             &Lease {
                 upload_id,
                 epoch,
@@ -138,7 +138,7 @@ async fn finish(core: &Core, request: FinishUploadRequest) -> Result<FinishUploa
     )?;
     let receipt: Receipt = core
         .seal
-        .open("receipt", &request.receipt)
+        .open(purpose::RECEIPT, &request.receipt)
         .map_err(|_| Error::UploadInvalid("the receipt is not one of blobs"))?;
     if receipt.upload_id != key.id.to_string() {
         return Err(Error::UploadInvalid("the receipt is for another session"));
@@ -173,16 +173,6 @@ async fn cancel(core: &Core, request: CancelUploadRequest) -> Result<CancelUploa
         .cancel_upload(key, parse::stored(request.epoch)?, author)
         .await?;
     Ok(CancelUploadResponse {})
-}
-
-/// Runs `$body` of the service's core to its end.
-macro_rules! whole {
-    ($service:expr, $body:ident, $request:expr) => {{
-        let core = $service.0.clone();
-        let request = $request.into_inner();
-        let result = run_to_completion(async move { $body(&core, request).await }).await;
-        Ok(Response::new(result?))
-    }};
 }
 
 #[tonic::async_trait]

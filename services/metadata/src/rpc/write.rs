@@ -9,7 +9,6 @@ use roadstead_proto::metadata::v1::{
     DeleteManifestRequest, DeleteManifestResponse, DeleteTagRequest, DeleteTagResponse, MountBlobRequest,
     MountBlobResponse, PutManifestRequest, PutManifestResponse, UnlinkBlobRequest, UnlinkBlobResponse,
 };
-use roadstead_rpc::run_to_completion;
 use roadstead_types::{Action, Digest, DigestAlgorithm, Reference, RepositoryName, Tag};
 use tonic::{Request, Response, Status};
 
@@ -169,16 +168,6 @@ async fn mount_blob(core: &Core, request: MountBlobRequest) -> Result<MountBlobR
         .mount_blob(source, mount.target, mount.digest, author)
         .await?;
     Ok(MountBlobResponse { mounted })
-}
-
-/// Runs `$body` of the service's core to its end.
-macro_rules! whole {
-    ($service:expr, $body:ident, $request:expr) => {{
-        let core = $service.0.clone();
-        let request = $request.into_inner();
-        let result = run_to_completion(async move { $body(&core, request).await }).await;
-        Ok(Response::new(result?))
-    }};
 }
 
 #[tonic::async_trait]

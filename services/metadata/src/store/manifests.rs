@@ -38,7 +38,8 @@ pub(crate) struct ManifestPut {
     pub(crate) author: Author,
 }
 
-pub(super) fn id_of(
+/// The id and the media type of a manifest.
+pub(super) fn find(
     connection: &Connection,
     repository: &Repository,
     digest: &str,
@@ -91,7 +92,7 @@ fn require_references(tx: &Tx<'_>, repository: &Repository, manifest: &Manifest)
             EdgeKind::Foreign => true,
             EdgeKind::Config | EdgeKind::Layer => blobs::is_linked(tx, repository.id, digest)?,
             EdgeKind::Child => {
-                id_of(tx, repository, digest)?.is_some() || blobs::is_linked(tx, repository.id, digest)?
+                find(tx, repository, digest)?.is_some() || blobs::is_linked(tx, repository.id, digest)?
             }
         };
         if !held && missing.len() < MAX_NAMED {
@@ -110,7 +111,7 @@ fn require_references(tx: &Tx<'_>, repository: &Repository, manifest: &Manifest)
 fn upsert(tx: &Tx<'_>, repository: &Repository, put: &ManifestPut) -> Result<i64> {
     let digest = put.digest.as_str();
     let media_type = &put.manifest.media_type;
-    let id = match id_of(tx, repository, digest)? {
+    let id = match find(tx, repository, digest)? {
         Some((id, stored_type)) if stored_type == *media_type => return Ok(id),
         Some((id, _)) => {
             tx.prepare_cached("UPDATE manifests SET media_type = ?2 WHERE id = ?1")?

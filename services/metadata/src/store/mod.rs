@@ -64,6 +64,7 @@ impl Lifetimes {
     }
 }
 
+/// What is too long counts as a fraction of the range, so that a time plus or minus it does not overflow.
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }
@@ -164,13 +165,13 @@ impl Store {
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
         let started = Instant::now();
-        let result = self.inner.scanners.clone().run_blocking(work).await;
+        let result = self.inner.scanners.run_blocking(work).await;
         observe(name, started);
         result
     }
 
     /// The database's time in Unix milliseconds.
-    pub(crate) fn now(&self) -> i64 {
+    fn now(&self) -> i64 {
         self.inner.clock.unix_millis()
     }
 }

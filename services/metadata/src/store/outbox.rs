@@ -18,12 +18,8 @@ pub(super) fn announce(
     change: Change<'_>,
     author: &Author,
 ) -> Result<()> {
-    let change = Change {
-        repository: repository.name.as_str(),
-        repository_id: &repository.public_id,
-        ..change
-    };
-    let Event { id, json } = event(kind, &change, author, tx.now);
+    let place = (repository.name.as_str(), repository.public_id.as_str());
+    let Event { id, json } = event(kind, place, &change, author, tx.now);
     tx.prepare_cached(
         "INSERT INTO outbox (id, event, created_at, leased_until, attempts) VALUES (?1, ?2, ?3, 0, 0)",
     )?

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Result, prepare};
 use crate::error::{BuildError, Error};
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Readers {
     pool: Arc<Pool>,
 }
@@ -18,7 +18,7 @@ pub(super) struct Readers {
 #[derive(Debug)]
 struct Pool {
     /// As many permits as connections: who has a permit finds an idle connection.
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -33,28 +33,27 @@ impl Readers {
         }
         Ok(Self {
             pool: Arc::new(Pool {
-                permits: Semaphore::new(size),
+                permits: Arc::new(Semaphore::new(size)),
                 idle: Mutex::new(idle),
             }),
         })
     }
 
     pub(super) async fn run<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let _permit = self.permit(&self.pool).await?;
+        let _permit = self.pool.permit().await?;
         self.pool.with_connection(work)
     }
 
-    pub(super) async fn run_blocking<T, F>(self, work: F) -> Result<T>
+    pub(super) async fn run_blocking<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
         let pool = self.pool.clone();
-        let permit = self.permit(&self.pool).await?;
-        // The thread goes on when the caller does not, so the permit is given back by hand, with the connection.
-        permit.forget();
+        let permit = pool.permit().await?;
         let task = tokio::task::spawn_blocking(move || {
-            let _release = Release(&pool);
+            // The thread goes on when the caller does not, so the permit goes along with the connection.
+            let _permit = permit;
             pool.with_connection(|connection| {
                 let snapshot = connection.unchecked_transaction()?;
                 work(&snapshot)
@@ -63,33 +62,23 @@ impl Readers {
         task.await
             .map_err(|error| Error::Internal(format!("a read failed: {error}")))?
     }
-
-    async fn permit<'a>(&self, pool: &'a Pool) -> Result<tokio::sync::SemaphorePermit<'a>> {
-        pool.permits
-            .acquire()
-            .await
-            .map_err(|_| Error::Internal("the readers are closed".to_owned()))
-    }
-}
-
-struct Release<'a>(&'a Pool);
-
-impl Drop for Release<'_> {
-    fn drop(&mut self) {
-        self.0.permits.add_permits(1);
-    }
 }
 
 impl Pool {
+    async fn permit(&self) -> Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .map_err(|_| Error::Internal("the readers are closed".to_owned()))
+    }
+
     fn with_connection<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let connection = self.idle.lock().pop();
-        let connection = connection.ok_or_else(|| Error::Internal("no reader is idle".to_owned()))?;
         // Given back even when `work` panics: a reader has no state to be left half done.
-        let connection = Lent {
+        let lent = Lent {
             pool: self,
-            connection: Some(connection),
+            connection: self.idle.lock().pop(),
         };
-        match &connection.connection {
+        match &lent.connection {
             Some(connection) => work(connection),
             None => Err(Error::Internal("no reader is idle".to_owned())),
         }

@@ -9,7 +9,7 @@ use crate::domain::author::Author;
 use crate::domain::event::{Change, EventKind};
 use crate::error::Error;
 
-fn announce_tag(
+fn remove_tag(
     tx: &Tx<'_>,
     repository: &Repository,
     (tag, digest, media_type): (&str, &str, Option<&str>),
@@ -50,7 +50,7 @@ impl Store {
         self.write("delete_tag", move |tx| {
             let repository = repositories::find(tx, &name)?.ok_or(Error::ManifestUnknown)?;
             let pointer = tags::find(tx, &repository, tag.as_str())?.ok_or(Error::ManifestUnknown)?;
-            announce_tag(tx, &repository, (tag.as_str(), &pointer.digest, None), &author)
+            remove_tag(tx, &repository, (tag.as_str(), &pointer.digest, None), &author)
         })
         .await
     }
@@ -66,10 +66,10 @@ impl Store {
         self.write("delete_manifest", move |tx| {
             let repository = repositories::find(tx, &name)?.ok_or(Error::ManifestUnknown)?;
             let (id, media_type) =
-                manifests::id_of(tx, &repository, digest.as_str())?.ok_or(Error::ManifestUnknown)?;
+                manifests::find(tx, &repository, digest.as_str())?.ok_or(Error::ManifestUnknown)?;
             refuse_referenced(tx, &repository, &digest, validation)?;
             for tag in tags::of_manifest(tx, id)? {
-                announce_tag(
+                remove_tag(
                     tx,
                     &repository,
                     (&tag, digest.as_str(), Some(&media_type)),
@@ -100,6 +100,8 @@ impl Store {
     ) -> Result<()> {
         self.write("unlink_blob", move |tx| {
             let repository = repositories::find(tx, &name)?.ok_or(Error::BlobUnknown)?;
+            // Before the check, so that what is not held is unknown even where a manifest names it; a refusal rolls it
+            // back.
             if !blobs::unlink(tx, &repository, digest.as_str())? {
                 return Err(Error::BlobUnknown);
             }

@@ -76,6 +76,13 @@ struct Session {
     size: Option<i64>,
 }
 
+impl Session {
+    /// Whether a lease may be taken and bytes saved. Also while it finishes: a finish that died half way is taken over.
+    fn is_open(&self) -> bool {
+        matches!(self.status.as_str(), "open" | "finishing")
+    }
+}
+
 pub(super) const FIND: &str = "SELECT algorithm, status, epoch, received, digest, size FROM upload_sessions
          WHERE id = ?1 AND repository_id = ?2 AND actor_issuer = ?3 AND actor_subject = ?4";
 
@@ -139,7 +146,7 @@ fn acquire(tx: &Tx<'_>, request: &AcquireRequest, author: &Author) -> Result<Acq
             already_finished: true,
         });
     }
-    if !matches!(session.status.as_str(), "open" | "finishing") {
+    if !session.is_open() {
         return Err(Error::UploadUnknown);
     }
     if request
@@ -154,7 +161,6 @@ fn acquire(tx: &Tx<'_>, request: &AcquireRequest, author: &Author) -> Result<Acq
         // A client may go on with another token than it began with, and that one may expire under way, too.
         grants::record(tx, author, &repository)?;
     }
-    // A finish that died half way is simply taken over, whatever the next purpose is.
     let (status, digest, due_at) = match &request.purpose {
         Purpose::Append => ("open", None, tx.now + tx.lifetimes.session_ttl),
         Purpose::Finish(digest) => (
@@ -189,7 +195,7 @@ fn save(
     (epoch, offset, state): (i64, i64, &[u8]),
 ) -> Result<()> {
     let (_, session) = find_for_write(tx, key, author)?;
-    if !matches!(session.status.as_str(), "open" | "finishing") {
+    if !session.is_open() {
         return Err(Error::UploadUnknown);
     }
     if session.epoch != epoch {
@@ -285,7 +291,7 @@ impl Store {
         self.read("upload_offset", |connection| {
             let repository = repositories::find(connection, &key.repository)?.ok_or(Error::UploadUnknown)?;
             let session = find(connection, &repository, key.id, author)?;
-            if matches!(session.status.as_str(), "open" | "finishing") {
+            if session.is_open() {
                 Ok(session.received)
             } else {
                 Err(Error::UploadUnknown)
@@ -324,6 +330,7 @@ impl Store {
     pub(crate) async fn cancel_upload(&self, key: UploadKey, epoch: i64, author: Author) -> Result<()> {
         self.write("cancel_upload", move |tx| {
             match find_for_write(tx, &key, &author) {
+                // Gone already, which is what was asked for.
                 Err(Error::UploadUnknown) => Ok(()),
                 Err(error) => Err(error),
                 Ok((_, session)) if session.status != "aborting" || session.epoch < epoch => {

@@ -74,6 +74,7 @@ where
 
     fn answer(self: Box<Self>, commit: Result<(), CommitFailure>) {
         let result = match commit {
+            // One that failed by itself keeps its own error; the lost commit takes what was good and what never ran.
             Err(CommitFailure { full }) if self.task.is_some() || self.result.is_ok() => {
                 Err(Error::CommitFailed { full })
             }
@@ -217,27 +218,21 @@ impl Loop {
         group: &mut Vec<Box<dyn Request>>,
     ) -> rusqlite::Result<()> {
         let mut next = Some(first);
-        self.execute("BEGIN IMMEDIATE")
-            .inspect_err(|_| group.extend(next.take()))?;
-        while let Some(request) = next.take() {
+        execute(&self.connection, "BEGIN IMMEDIATE").inspect_err(|_| group.extend(next.take()))?;
+        while let Some(mut request) = next.take() {
+            let ran = run_in_savepoint(&self.connection, &self.clock, &self.lifetimes, request.as_mut());
             group.push(request);
-            if let Some(request) = group.last_mut() {
-                run_in_savepoint(&self.connection, &self.clock, &self.lifetimes, request.as_mut())?;
-            }
+            ran?;
             if group.len() < MAX_GROUP {
                 next = self.receiver.try_recv().ok();
             }
         }
-        self.execute("COMMIT")
-    }
-
-    fn execute(&self, statement: &str) -> rusqlite::Result<()> {
-        self.connection.prepare_cached(statement)?.execute([]).map(|_| ())
+        execute(&self.connection, "COMMIT")
     }
 
     fn leave_transaction(&self) {
         if !self.connection.is_autocommit()
-            && let Err(error) = self.execute("ROLLBACK")
+            && let Err(error) = execute(&self.connection, "ROLLBACK")
         {
             tracing::error!(%error, "cannot roll back");
         }
@@ -251,8 +246,7 @@ fn run_in_savepoint(
     lifetimes: &Lifetimes,
     request: &mut dyn Request,
 ) -> rusqlite::Result<()> {
-    let execute = |statement: &str| connection.prepare_cached(statement)?.execute([]).map(|_| ());
-    execute("SAVEPOINT request")?;
+    execute(connection, "SAVEPOINT request")?;
     let kept = request.run(&Tx {
         connection,
         now: clock.unix_millis(),
@@ -262,7 +256,11 @@ fn run_in_savepoint(
     metrics::counter!("metadata_transactions_total", "name" => request.name(), "outcome" => outcome)
         .increment(1);
     if !kept {
-        execute("ROLLBACK TO request")?;
+        execute(connection, "ROLLBACK TO request")?;
     }
-    execute("RELEASE request")
+    execute(connection, "RELEASE request")
+}
+
+fn execute(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute([]).map(|_| ())
 }

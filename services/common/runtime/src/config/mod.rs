@@ -42,7 +42,7 @@ impl ConfigError {
     }
 
     /// Reports all of `problems`; `None` if there are none.
-    pub fn from_problems(problems: Vec<String>) -> Option<Self> {
+    fn from_problems(problems: Vec<String>) -> Option<Self> {
         (!problems.is_empty()).then_some(Self { problems })
     }
 

@@ -39,15 +39,10 @@ impl<'a> Reader<'a> {
         let section: T = section.unwrap_or_default();
         let mut invalid = Vec::new();
         section.validate(&mut invalid);
-        let prefix = format!("{name}.");
-        let mut invalid: Vec<_> = invalid
-            .into_iter()
-            .map(|line| line.trim_start_matches(&prefix).to_owned())
-            .collect();
         // A key that was refused is absent from the value validated: "required" would contradict what was just said.
         invalid.retain(|problem| !refused.iter().any(|key: &String| is_about(problem, key)));
         self.problems
-            .extend(invalid.into_iter().map(|problem| prefix.clone() + &problem));
+            .extend(invalid.into_iter().map(|problem| format!("{name}.{problem}")));
         section
     }
 
