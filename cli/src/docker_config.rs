@@ -53,27 +53,43 @@ fn config_file() -> Result<PathBuf, Error> {
 }
 
 fn name_helper(path: &Path, host: &RegistryHost) -> Result<bool, Error> {
-    let (mut config, mode) = match fs::read(path) {
-        Ok(content) if content.trim_ascii().is_empty() => (Map::new(), 0o600),
+    let (content, mode) = match fs::read(path) {
         Ok(content) => {
-            let config = serde_json::from_slice(&content).map_err(|error| {
-                Error::Usage(format!(
-                    "{} is not a JSON object ({error}); left as it is",
-                    path.display()
-                ))
-            })?;
             let mode = fs::metadata(path).map_or(0o600, |metadata| metadata.permissions().mode() & 0o777);
-            (config, mode)
+            (content, mode)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (Map::new(), 0o600),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), 0o600),
         Err(error) => return Err(Error::file("read", path)(error)),
+    };
+    let changed = with_helper(&content, host)
+        .map_err(|problem| Error::Usage(format!("{} {problem}; left as it is", path.display())))?;
+    let Some(content) = changed else {
+        return Ok(false);
+    };
+    let directory = path
+        .parent()
+        .ok_or_else(|| Error::internal("a file has no directory"))?;
+    if !directory.exists() {
+        cache::create_private_directory(directory)?;
+    }
+    cache::replace(path, &content, mode)?;
+    Ok(true)
+}
+
+/// Names the helper in a client's configuration; gives none when it is named already.
+///
+/// # Errors
+///
+/// Says what the configuration is not.
+pub(crate) fn with_helper(content: &[u8], host: &RegistryHost) -> Result<Option<Vec<u8>>, String> {
+    let mut config: Map<String, Value> = if content.trim_ascii().is_empty() {
+        Map::new()
+    } else {
+        serde_json::from_slice(content).map_err(|error| format!("is not a JSON object ({error})"))?
     };
     let helpers = config.entry(HELPERS).or_insert_with(|| Value::Object(Map::new()));
     let Value::Object(helpers) = helpers else {
-        return Err(Error::Usage(format!(
-            "{HELPERS} in {} is not an object; left as it is",
-            path.display()
-        )));
+        return Err(format!("has {HELPERS} that is not an object"));
     };
     let mut changed = false;
     for name in host.aliases() {
@@ -81,18 +97,12 @@ fn name_helper(path: &Path, host: &RegistryHost) -> Result<bool, Error> {
         changed |= helpers.get(&name) != Some(&value);
         helpers.insert(name, value);
     }
-    if changed {
-        let directory = path
-            .parent()
-            .ok_or_else(|| Error::internal("a file has no directory"))?;
-        if !directory.exists() {
-            cache::create_private_directory(directory)?;
-        }
-        let mut content = serde_json::to_vec_pretty(&config).map_err(Error::internal)?;
-        content.push(b'\n');
-        cache::replace(path, &content, mode)?;
+    if !changed {
+        return Ok(None);
     }
-    Ok(changed)
+    let mut content = serde_json::to_vec_pretty(&config).map_err(|error| error.to_string())?;
+    content.push(b'\n');
+    Ok(Some(content))
 }
 
 fn install_helper(bin_directory: Option<&Path>) -> Result<(PathBuf, PathBuf), Error> {

@@ -3,6 +3,7 @@
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use http::uri::Authority;
+use url::Url;
 
 use crate::error::Error;
 
@@ -41,8 +42,14 @@ impl RegistryHost {
         if !valid || (authority.port_u16().is_none() && authority.as_str().len() != name.len()) {
             return Err(invalid());
         }
+        let url = Url::parse(&format!("http://{name}")).map_err(|_| invalid())?;
+        let in_url = url.host_str().unwrap_or_default();
+        // `127.1` and `0x7f000001` are 127.0.0.1 in a URL: the host that is asked must be the one that was named.
+        if bracketed.is_none() && in_url != name {
+            return Err(invalid());
+        }
         Ok(Self {
-            name,
+            name: in_url.to_owned(),
             port: authority.port_u16(),
         })
     }
@@ -119,6 +126,7 @@ mod tests {
             ("https://Registry.Example.com/v2/", "registry.example.com"),
             ("http://127.0.0.1:5000\n", "127.0.0.1:5000"),
             ("[::1]:5000", "[::1]:5000"),
+            ("[0:0:0:0:0:0:0:1]:5000", "[::1]:5000"),
         ] {
             assert_eq!(RegistryHost::parse(given).unwrap().to_string(), host, "{given}");
         }
@@ -137,6 +145,10 @@ mod tests {
             "a b",
             "-x",
             "[..]",
+            "127.1",
+            "0x7f000001",
+            "2130706433",
+            "a.0",
         ] {
             assert!(RegistryHost::parse(given).is_err(), "{given}");
         }

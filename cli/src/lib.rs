@@ -14,6 +14,9 @@ pub mod credential_helper;
 mod docker_config;
 mod error;
 mod events;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod host;
 pub mod image;

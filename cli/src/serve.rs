@@ -39,9 +39,9 @@ pub(crate) async fn quickstart(
     }
     let telemetry = Telemetry::from_tree("roadstead", &tree).map_err(failed)?;
     let options = Options {
-        tree,
         busy_port: BusyPort::TakeNext,
         clock: clock.clone(),
+        ..Options::new(tree)
     };
     let running = Box::pin(roadstead_all_in_one::start(options))
         .await

@@ -11,9 +11,7 @@ use roadstead_proto::{
         dev_issuer_service_client::DevIssuerServiceClient, key_service_client::KeyServiceClient,
         token_service_client::TokenServiceClient,
     },
-    blobs::v1::{
-        blob_read_service_client::BlobReadServiceClient, blob_write_service_client::BlobWriteServiceClient,
-    },
+    blobs::v1::blob_write_service_client::BlobWriteServiceClient,
     metadata::v1::{
         read_service_client::ReadServiceClient, upload_service_client::UploadServiceClient,
         write_service_client::WriteServiceClient,
@@ -41,8 +39,10 @@ pub(crate) struct App {
     pub(crate) dev_secret: OnceLock<Arc<DevSecret>>,
 }
 
-/// The channels to services whose administration passes through the gateway.
+/// The channels that are used without a generated client: blobs for bytes, the others for administration that passes
+/// through the gateway.
 pub(crate) struct Channels {
+    pub(crate) blobs: RpcChannel,
     pub(crate) metadata: RpcChannel,
     pub(crate) events: RpcChannel,
 }
@@ -56,7 +56,6 @@ pub(crate) struct Services {
     pub(crate) read: ReadServiceClient<RpcChannel>,
     pub(crate) write: WriteServiceClient<RpcChannel>,
     pub(crate) uploads: UploadServiceClient<RpcChannel>,
-    pub(crate) blob_read: BlobReadServiceClient<RpcChannel>,
     pub(crate) blob_write: BlobWriteServiceClient<RpcChannel>,
 }
 
@@ -79,7 +78,6 @@ impl Services {
             read: client!(ReadServiceClient, metadata),
             write: client!(WriteServiceClient, metadata),
             uploads: client!(UploadServiceClient, metadata),
-            blob_read: client!(BlobReadServiceClient, blobs),
             blob_write: client!(BlobWriteServiceClient, blobs),
         }
     }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, request::Parts};
 use roadstead_proto::common::v1::RequestContext;
+use uuid::Uuid;
 
 use crate::{address::Addresses, query::Query};
 
@@ -96,6 +97,7 @@ impl Call {
             request_id: self.request_id().to_owned(),
             client_address: self.client.to_string(),
             user_agent: self.user_agent().to_owned(),
+            operation_id: Uuid::now_v7().to_string(),
         }
     }
 }

@@ -73,6 +73,9 @@ impl Challenge {
     }
 }
 
+/// The most of a message that is sent. It repeats what a client said, which may be as long as a head may be.
+const MESSAGE_LIMIT: usize = 1024;
+
 /// A request that is answered with an error.
 #[derive(Debug)]
 pub struct Failure {
@@ -210,7 +213,7 @@ impl IntoResponse for Failure {
         }
         let entry = ErrorEntry {
             code: self.code,
-            message: &self.message,
+            message: &self.message[..self.message.floor_char_boundary(MESSAGE_LIMIT)],
             detail: self.detail.as_ref(),
         };
         // Serialising text, a name and a JSON value into memory cannot fail.

@@ -6,11 +6,12 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, Method, Request, Response, Uri, header};
-use http_body_util::Limited;
+use http_body_util::{BodyExt as _, Full, Limited};
 use roadstead_rpc::{ErrorReason, RpcChannel, status};
 use tonic::{Code, Status, body::Body};
 use tonic_web::GrpcWebLayer;
@@ -102,7 +103,7 @@ async fn forward(app: &App, request: Request<Body>) -> Result<Response<Body>, St
         Owner::Events => app.channels.events.clone(),
     };
     let (parts, body) = request.into_parts();
-    let mut forwarded = Request::new(body);
+    let mut forwarded = Request::new(whole(body, app.config.body_idle_timeout).await?);
     *forwarded.method_mut() = Method::POST;
     *forwarded.uri_mut() = Uri::from_static(path);
     *forwarded.version_mut() = http::Version::HTTP_2;
@@ -114,6 +115,16 @@ async fn forward(app: &App, request: Request<Body>) -> Result<Response<Body>, St
         }
     }
     channel.ready().await?.call(forwarded).await
+}
+
+/// Reads the request. What breaks off or is too long is the client's fault, which the service behind could not tell.
+async fn whole(body: Body, patience: Duration) -> Result<Body, Status> {
+    let refused = |message| status(Code::InvalidArgument, ErrorReason::ArgumentInvalid, message);
+    match tokio::time::timeout(patience, body.collect()).await {
+        Ok(Ok(collected)) => Ok(Body::new(Full::new(collected.to_bytes()))),
+        Ok(Err(_)) => Err(refused("the request cannot be read, or is longer than 64 KiB")),
+        Err(_) => Err(refused("the request stood still for too long")),
+    }
 }
 
 fn authenticate(app: &App, headers: &HeaderMap) -> Result<(), Status> {

@@ -1,4 +1,4 @@
-//! Requests in flight on one connection, and how long there has been none.
+//! Requests in flight on one connection, how long there has been none, and how long its client has taken nothing of them.
 
 use std::{
     pin::Pin,
@@ -21,6 +21,10 @@ struct Count {
     requests: usize,
     /// When the last one ended.
     ended: Option<Instant>,
+    /// Answers of which the client was offered something and has not taken it.
+    untaken: usize,
+    /// When something was offered last.
+    offered: Option<Instant>,
 }
 
 /// One request, until dropped.
@@ -48,6 +52,21 @@ impl InFlight {
         }
     }
 
+    /// Waits until all that is in flight are answers of which the client has taken nothing for as long as `limit`. It looks
+    /// as [`InFlight::none_for`] does.
+    pub(crate) async fn untaken_for(&self, limit: Duration) {
+        loop {
+            let due = self.with(|count| match count.offered {
+                Some(offered) if count.requests > 0 && count.untaken == count.requests => offered + limit,
+                _ => Instant::now() + limit,
+            });
+            if due <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(due).await;
+        }
+    }
+
     fn with<T>(&self, look: impl FnOnce(&mut Count) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -56,7 +75,14 @@ impl InFlight {
 impl Request {
     /// Makes the request last as long as the body of its answer.
     pub(crate) fn until_end_of(self, body: Body) -> Answering {
-        Answering { body, _request: self }
+        let mut answering = Answering {
+            body,
+            is_untaken: false,
+            request: self,
+        };
+        // Where a window of HTTP/2 is shut, the body is never asked for anything.
+        answering.set_untaken(true);
+        answering
     }
 }
 
@@ -72,7 +98,28 @@ impl Drop for Request {
 /// The body of an answer.
 pub(crate) struct Answering {
     body: Body,
-    _request: Request,
+    /// Whether the next move is the client's.
+    is_untaken: bool,
+    request: Request,
+}
+
+impl Answering {
+    fn set_untaken(&mut self, untaken: bool) {
+        let before = std::mem::replace(&mut self.is_untaken, untaken);
+        self.request.0.with(|count| {
+            count.untaken += usize::from(untaken);
+            count.untaken -= usize::from(before);
+            if untaken {
+                count.offered = Some(Instant::now());
+            }
+        });
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.set_untaken(false);
+    }
 }
 
 impl http_body::Body for Answering {
@@ -83,7 +130,9 @@ impl http_body::Body for Answering {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.set_untaken(matches!(polled, Poll::Ready(Some(_))));
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -29,6 +29,9 @@ mod config;
 pub mod credentials;
 pub mod dev_secret;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod in_flight;
 mod multipart;
@@ -139,7 +142,11 @@ pub async fn build(config: Config, deps: Deps) -> Result<BuiltGateway, Error> {
         addresses: Addresses::new(&public, config.trusted_proxies.clone()),
         services: Services::new(&auth, &metadata, &blobs),
         pull_events: PullEvents::start(&events, config.pull_event_buffer, &tasks),
-        channels: Channels { metadata, events },
+        channels: Channels {
+            blobs,
+            metadata,
+            events,
+        },
         dev_secret: OnceLock::new(),
         verifier: verifier.clone(),
         config,

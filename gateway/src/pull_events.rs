@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use crate::call::Call;
 
-/// The contract allows 1,000.
-const BATCH: usize = 500;
+/// As many as the contract allows: each batch is a transaction of the log.
+const BATCH: usize = 1000;
 /// How long a batch gathers.
 const GATHER: Duration = Duration::from_millis(500);
 const FIRST_RETRY: Duration = Duration::from_millis(500);

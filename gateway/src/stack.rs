@@ -1,7 +1,8 @@
 //! What every request passes, from the outside in:
 //!
 //! 1. **Identification**: request id and client address. Everything below names them.
-//! 2. **Span**, continuing the client's trace. It is outside of all that logs.
+//! 2. **Spans**: one that continues the client's trace, and in it one that gives log lines the request's id. They are
+//!    outside of all that logs.
 //! 3. **Metrics and access log**. Outside of the panic guard, so that a panic is counted as the 500 that it becomes.
 //! 4. **Panic guard**: a defect costs one request and not its connection, on which others may be running.
 //! 5. **Limits** on the head, before anything looks at it closely.
@@ -25,6 +26,7 @@ use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header, request::Parts};
 use http_body::Body as _;
 use opentelemetry::{global, propagation::Extractor};
+use roadstead_rpc::LOG_CONTEXT;
 use tower::ServiceExt as _;
 use tracing::{Instrument as _, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -44,7 +46,7 @@ use crate::{
 const LOGGED_PATH: usize = 512;
 
 /// Longer request targets are refused: names, digests, ten times ten tags and a page token all fit.
-const TARGET_LIMIT: usize = 16 * 1024;
+pub(crate) const TARGET_LIMIT: usize = 16 * 1024;
 
 /// Answers requests.
 #[derive(Clone)]
@@ -70,6 +72,9 @@ impl Stack {
         let version = parts.version;
         let call = Arc::new(Call::new(parts, peer, &self.app.addresses));
         let span = span(&call, route);
+        let logged = tracing::error_span!(
+            target: LOG_CONTEXT, parent: &span, "request", request_id = call.request_id()
+        );
         async {
             let work = self.answer(call.clone(), is_grpc, version, body);
             let mut response = AssertUnwindSafe(Box::pin(work))
@@ -77,15 +82,17 @@ impl Stack {
                 .await
                 .unwrap_or_else(|_| Failure::internal("a panic, which is logged apart").into_response());
             finish(&call, &mut response);
-            account(&call, route, response.status(), started.elapsed());
+            account(&call, route, &span, response.status(), started.elapsed());
             response
         }
-        .instrument(span)
+        .instrument(logged)
+        .instrument(span.clone())
         .await
     }
 
     async fn answer(&self, call: Arc<Call>, is_grpc: bool, version: http::Version, body: Body) -> Response {
-        if let Some(refusal) = exceeds_limits(&call, self.app.config.max_header_bytes) {
+        let refusal = exceeds_limits(&call, self.app.config.max_header_bytes);
+        if let Some(refusal) = refusal.or_else(|| host_in_doubt(&call, version)) {
             return refusal.into_response();
         }
         if is_grpc {
@@ -149,7 +156,19 @@ fn exceeds_limits(call: &Call, max_header_bytes: usize) -> Option<Failure> {
     })
 }
 
-/// The request's span. It names no repository and no query: both are unbounded, and a query may hold what is secret.
+/// A request of HTTP/1.1 names its host once (RFC 9112 section 3.2). One that names two means one thing to a proxy in
+/// front and another to us.
+fn host_in_doubt(call: &Call, version: http::Version) -> Option<Failure> {
+    let named = call.headers.get_all(header::HOST).iter().count();
+    let missing = named == 0 && version == http::Version::HTTP_11;
+    (named > 1 || missing).then(|| {
+        let message = "a request names exactly one host; send one Host header";
+        Failure::bad_request(ErrorCode::Unsupported, message)
+    })
+}
+
+/// The request's span in a trace. It names no repository and no query: both are unbounded, and a query may hold what is
+/// secret.
 fn span(call: &Call, route: &'static str) -> Span {
     let method = method_label(&call.method);
     let span = tracing::info_span!(
@@ -211,8 +230,7 @@ fn finish(call: &Call, response: &mut Response) {
     );
 }
 
-fn account(call: &Call, route: &'static str, status: StatusCode, elapsed: Duration) {
-    let span = Span::current();
+fn account(call: &Call, route: &'static str, span: &Span, status: StatusCode, elapsed: Duration) {
     span.record("http.response.status_code", status.as_u16());
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");

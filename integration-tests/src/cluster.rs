@@ -143,9 +143,14 @@ pub struct Home {
 impl Home {
     /// New, empty directories.
     pub fn new() -> Result<Self> {
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    /// New, empty directories on the filesystem of `parent`.
+    pub fn new_in(parent: &Path) -> Result<Self> {
         let root = tempfile::Builder::new()
             .prefix("roadstead-it-")
-            .tempdir()
+            .tempdir_in(parent)
             .context("a temporary directory")?;
         for name in [
             "home", "runtime", "cache", "config", "state", "share", "logs", "tmp",

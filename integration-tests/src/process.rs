@@ -61,6 +61,11 @@ impl Process {
         self
     }
 
+    /// Its process id, while it has not ended.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// What the program has written to standard output so far.
     pub fn stdout(&self) -> String {
         read(&self.stdout)
@@ -69,6 +74,13 @@ impl Process {
     /// What the program has written to standard error so far.
     pub fn stderr(&self) -> String {
         read(&self.stderr)
+    }
+
+    /// Our programs among the live processes that this one is or started, in the order of their ids.
+    pub fn programs(&self) -> Vec<Program> {
+        let mut programs: Vec<Program> = marked(&self.mark).into_iter().filter_map(Program::of).collect();
+        programs.sort();
+        programs
     }
 
     /// Waits until `probe` gives a value; a program that exits meanwhile fails at once.
@@ -130,7 +142,8 @@ impl Process {
         self.child = None;
     }
 
-    fn exited(&mut self) -> Result<Option<ExitStatus>> {
+    /// How it ended, if it did.
+    pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
         self.child
             .as_mut()
             .context("already ended")?
@@ -200,6 +213,38 @@ fn marked(mark: &str) -> Vec<i32> {
             })
         })
         .collect()
+}
+
+/// One of our programs as the kernel knows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Program {
+    /// The process id.
+    pub pid: i32,
+    /// The first letters of its name, as many as the kernel keeps.
+    pub name: String,
+}
+
+impl Program {
+    fn of(pid: i32) -> Option<Self> {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        let name = name.trim_end().to_owned();
+        name.starts_with("roadstead").then_some(Self { pid, name })
+    }
+
+    /// A figure in KiB of `/proc/<pid>/status`, for example `VmRSS`, or `VmHWM`, which is the most that that ever was.
+    pub fn memory_kib(&self, field: &str) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid))
+            .with_context(|| format!("{} ended", self.name))?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let figure = line.and_then(|line| line.trim().strip_suffix("kB"));
+        figure
+            .with_context(|| format!("no {field} of {}", self.name))?
+            .trim()
+            .parse()
+            .with_context(|| format!("{field} of {}", self.name))
+    }
 }
 
 /// Runs a short-lived program to its end and gives its standard output.

@@ -314,6 +314,11 @@ impl Request {
         Self(self.0.body(reqwest::Body::wrap_stream(pieces)))
     }
 
+    /// Lets the request take longer than any other may, its answer included.
+    pub fn within(self, limit: Duration) -> Self {
+        Self(self.0.timeout(limit))
+    }
+
     /// Sets the body to a form.
     pub fn form(self, fields: &[(&str, &str)]) -> Self {
         Self(self.0.form(fields))
@@ -322,6 +327,11 @@ impl Request {
     /// Sends Basic credentials.
     pub fn basic(self, user: &str, password: &str) -> Self {
         Self(self.0.basic_auth(user, Some(password)))
+    }
+
+    /// Sends the request and gives the answer with its body still to come.
+    pub async fn open(self) -> Result<reqwest::Response> {
+        self.0.send().await.context("send the request")
     }
 
     /// Sends the request and reads the whole answer.

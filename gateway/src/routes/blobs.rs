@@ -46,7 +46,7 @@ pub(super) async fn get(
         return Ok(response);
     }
     let source = BlobSource {
-        client: app.services.blob_read.clone(),
+        blobs: app.channels.blobs.clone(),
         locator: blob.locator,
         size: blob.size,
         patience: app.config.body_idle_timeout,

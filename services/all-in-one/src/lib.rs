@@ -9,6 +9,7 @@
 //! - Services only reach each other through [`roadstead_rpc::RpcChannel`], never through a function or a type.
 //! - Nothing listens but the gateway and, on loopback unless configured, the admin port.
 
+mod edges;
 mod listener;
 mod seal;
 mod wiring;
@@ -22,6 +23,7 @@ use roadstead_types::Clock;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+pub use edges::Edges;
 pub use listener::BusyPort;
 
 /// What the process is started with.
@@ -33,6 +35,8 @@ pub struct Options {
     pub busy_port: BusyPort,
     /// The time.
     pub clock: Clock,
+    /// How the services reach each other.
+    pub edges: Edges,
 }
 
 impl Options {
@@ -42,6 +46,7 @@ impl Options {
             tree,
             busy_port: BusyPort::Refuse,
             clock: Clock::system(),
+            edges: Edges::default(),
         }
     }
 }
@@ -137,10 +142,12 @@ pub fn check(tree: &ConfigTree) -> Result<(), ConfigError> {
 ///
 /// If the configuration is refused, a port is taken or the data can't be opened.
 pub async fn start(options: Options) -> anyhow::Result<Running> {
+    #[cfg(feature = "failpoints")]
+    roadstead_runtime::fail_points::arm();
     roadstead_runtime::install_crypto();
     let (listener, tree) = listener::bind(options.tree, options.busy_port).await?;
     let settings = Settings::read(&tree)?;
-    let running = Box::pin(wiring::wire(settings, listener, options.clock)).await?;
+    let running = Box::pin(wiring::wire(settings, listener, options.clock, &options.edges)).await?;
     running.lifecycle.ready(wiring::START_LIMIT).await?;
     Ok(running)
 }
@@ -153,7 +160,8 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
 pub async fn serve(options: Options) -> anyhow::Result<()> {
     let telemetry = Telemetry::from_tree("roadstead", &options.tree).context("telemetry")?;
     let outcome = async {
-        let running = Box::pin(start(options)).await?;
+        let mut running = Box::pin(start(options)).await?;
+        running.lifecycle.watch_signals();
         println!("{}", running.ready_line());
         tracing::info!(address = %running.address, admin = %running.admin, "ready");
         running.wait().await

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use roadstead_rpc::{CallPolicy, Peer, RpcChannel, RpcServer};
+use roadstead_rpc::{Peer, RpcServer};
 use roadstead_runtime::shutdown::Lifecycle;
 use roadstead_runtime::{BuiltService, PublicAddress, admin, create_data_dir};
 use roadstead_types::Clock;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Running, Settings, seal};
+use crate::{Edges, Running, Settings, seal};
 
 /// How long all services may take to become ready.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(30);
@@ -26,7 +26,12 @@ struct Backends {
 
 /// Builds everything in the order of the calls, which form no circle: auth and blobs call nobody, metadata calls both,
 /// events calls auth and metadata, the gateway calls all four.
-pub(crate) async fn wire(settings: Settings, listener: TcpListener, clock: Clock) -> anyhow::Result<Running> {
+pub(crate) async fn wire(
+    settings: Settings,
+    listener: TcpListener,
+    clock: Clock,
+    edges: &Edges,
+) -> anyhow::Result<Running> {
     let Settings {
         gateway,
         auth,
@@ -45,14 +50,14 @@ pub(crate) async fn wire(settings: Settings, listener: TcpListener, clock: Clock
         public: public.clone(),
         shutdown: lifecycle.background_token(),
     };
-    let backends = backends((auth, metadata, blobs, events), place, &mut lifecycle).await?;
+    let backends = backends((auth, metadata, blobs, events), place, edges, &mut lifecycle).await?;
     let deps = roadstead_gateway::Deps {
         clock,
         public: public.clone(),
-        auth: edge(Peer::Gateway, &backends.auth),
-        metadata: edge(Peer::Gateway, &backends.metadata),
-        blobs: edge(Peer::Gateway, &backends.blobs),
-        events: edge(Peer::Gateway, &backends.events),
+        auth: edges.connect(Peer::Gateway, &backends.auth),
+        metadata: edges.connect(Peer::Gateway, &backends.metadata),
+        blobs: edges.connect(Peer::Gateway, &backends.blobs),
+        events: edges.connect(Peer::Gateway, &backends.events),
         shutdown: lifecycle.accepting_token(),
     };
     let gateway = roadstead_gateway::build(gateway, deps).await.context("gateway")?;
@@ -89,6 +94,7 @@ type BackendConfigs = (
 async fn backends(
     configs: BackendConfigs,
     place: Place,
+    edges: &Edges,
     lifecycle: &mut Lifecycle,
 ) -> anyhow::Result<Backends> {
     let (auth, metadata, blobs, events) = configs;
@@ -128,8 +134,8 @@ async fn backends(
         clock: clock.clone(),
         data_dir: data_dir.clone(),
         seal_key,
-        auth: edge(Peer::Metadata, &auth),
-        blobs: edge(Peer::Metadata, &blobs),
+        auth: edges.connect(Peer::Metadata, &auth),
+        blobs: edges.connect(Peer::Metadata, &blobs),
         shutdown: shutdown.clone(),
     };
     let metadata = add(
@@ -143,8 +149,8 @@ async fn backends(
     let deps = roadstead_events::Deps {
         clock,
         data_dir,
-        auth: edge(Peer::Events, &auth),
-        metadata: edge(Peer::Events, &metadata),
+        auth: edges.connect(Peer::Events, &auth),
+        metadata: edges.connect(Peer::Events, &metadata),
         shutdown,
     };
     let events = add(
@@ -164,9 +170,4 @@ async fn backends(
 fn add(lifecycle: &mut Lifecycle, name: &'static str, built: BuiltService) -> RpcServer {
     lifecycle.add((name, built.readiness), built.tasks);
     built.server
-}
-
-/// The channel by which `caller` reaches a service.
-fn edge(caller: Peer, server: &RpcServer) -> RpcChannel {
-    RpcChannel::in_process(server, caller, CallPolicy::default())
 }

@@ -24,6 +24,9 @@ mod config;
 mod dev;
 mod domain;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod issuers;
 mod keys;
 mod rpc;

@@ -41,7 +41,11 @@ pub struct Config {
     pub checkpoint_interval: u64,
     /// Larger blobs are refused with `BLOB_TOO_LARGE`.
     pub max_blob_size: u64,
-    /// How long a peer may take for the next chunk, in either direction, before the stream is given up.
+    /// Bytes of the disk that uploads leave free. What is needed to give the rest back is written there too: the databases
+    /// on the same disk, where deletions and cancelled uploads are recorded.
+    pub disk_reserve: u64,
+    /// How long an upload may bring nothing, or next to nothing, before it is given up. The time that it waits for credit
+    /// does not count.
     #[serde(with = "humantime_serde")]
     pub chunk_idle_timeout: Duration,
 }
@@ -51,12 +55,14 @@ impl Default for Config {
         Self {
             root: None,
             seal_key_file: None,
-            // Sixteen uploads at full speed, or 256 slow ones.
+            // Twelve uploads at full speed and 64 that begin, or 256 slow ones.
             upload_memory: 64 * MIB,
             // Covers the bandwidth-delay product of 10 Gbit/s at 3 ms, and is large against one scheduling quantum.
             upload_window: 4 * MIB,
             checkpoint_interval: 64 * MIB,
             max_blob_size: 64 * GIB,
+            // As much as the log of metadata's database grows to.
+            disk_reserve: 64 * MIB,
             chunk_idle_timeout: Duration::from_mins(1),
         }
     }

@@ -19,6 +19,9 @@ mod backend;
 mod config;
 mod error;
 mod fs;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod memory;
 mod object_key;
@@ -26,13 +29,13 @@ mod rpc;
 mod seal;
 mod session;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use roadstead_proto::blobs::v1::{
     blob_admin_service_server::BlobAdminServiceServer, blob_read_service_server::BlobReadServiceServer,
     blob_write_service_server::BlobWriteServiceServer,
 };
-use roadstead_rpc::{AllowList, MAX_MESSAGE_BYTES, Peer, Readiness, RpcServer, SealKey, TaskSet};
+use roadstead_rpc::{AllowList, MAX_MESSAGE_BYTES, Peer, Readiness, RpcServer, SealKey, TaskSet, bulk};
 use roadstead_runtime::{BuiltService, DirectoryError};
 use roadstead_types::Clock;
 use tokio_util::sync::CancellationToken;
@@ -77,6 +80,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<BuiltService, Directory
     };
     let readiness = Readiness::new();
     readiness.set_ready();
+    let (reader, writer) = (Arc::new(rpc.clone()), Arc::new(rpc.clone()));
     let server = RpcServer::new(Peer::Blobs, allow_list())
         .with_readiness(readiness.clone())
         .add_service(
@@ -93,7 +97,9 @@ pub async fn build(config: Config, deps: Deps) -> Result<BuiltService, Directory
             BlobAdminServiceServer::new(rpc)
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES),
-        );
+        )
+        .add_bulk::<bulk::Read, _, _>(move |requests| Arc::clone(&reader).read_bulk(requests))
+        .add_bulk::<bulk::Append, _, _>(move |requests| Arc::clone(&writer).append_bulk(requests));
     Ok(BuiltService {
         server,
         tasks,

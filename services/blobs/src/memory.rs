@@ -1,8 +1,10 @@
 //! How much upload data may be in memory, and who may send how much of it.
 //!
 //! A stream reserves [`FIRST_CREDIT`] before it grants its first byte and may wait for that, while it holds nothing that
-//! another stream needs. Whatever it takes beyond comes by trying only, so that no two streams wait for each other; and
-//! when the budget is exhausted, streams with more than their first credit give back half of what is free.
+//! another stream needs. Whatever it takes beyond comes by trying only, so that no two streams wait for each other, and
+//! leaves a part of the budget to those that begin: what a peer was granted cannot be taken back, and peers that were
+//! fast and then stand still must not keep others out. When all is spoken for, streams with more than their first credit
+//! give back half of what is free.
 
 use std::sync::Arc;
 
@@ -16,12 +18,15 @@ pub(crate) const FIRST_CREDIT: u64 = FIRST_UNITS as u64 * UNIT;
 /// The grain of accounting: semaphores count in 32 bits.
 const UNIT: u64 = 64 * 1024;
 const FIRST_UNITS: u32 = 4;
+/// The part of the budget, as one in so many, that is for first credits only.
+const RESERVED: usize = 4;
 
 /// The budget of the process.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
     units: Arc<Semaphore>,
     window_units: usize,
+    reserved_units: usize,
 }
 
 impl Budget {
@@ -31,9 +36,11 @@ impl Budget {
                 .unwrap_or(usize::MAX)
                 .min(u32::MAX as usize)
         };
+        let total = units(total_bytes).max(FIRST_UNITS as usize);
         Self {
-            units: Arc::new(Semaphore::new(units(total_bytes).max(FIRST_UNITS as usize))),
+            units: Arc::new(Semaphore::new(total)),
             window_units: units(window_bytes).max(FIRST_UNITS as usize),
+            reserved_units: total / RESERVED,
         }
     }
 
@@ -107,13 +114,15 @@ impl Window {
 
     fn adapt(&mut self) {
         let units = self.held.num_permits();
-        if self.budget.units.available_permits() == 0 {
+        let available = self.budget.units.available_permits();
+        if available == 0 {
             let surplus = units - FIRST_UNITS as usize;
             let returned = usize::try_from(self.free() / UNIT / 2).unwrap_or(0).min(surplus);
             drop(self.held.split(returned));
         } else if self.granted < self.capacity() / 2 {
             // Only a peer that uses its credit up gets more; a trickle keeps to the first.
-            let wanted = units.min(self.budget.window_units - units);
+            let spare = available.saturating_sub(self.budget.reserved_units);
+            let wanted = units.min(self.budget.window_units - units).min(spare);
             if let Ok(wanted) = u32::try_from(wanted)
                 && let Ok(more) = Arc::clone(&self.budget.units).try_acquire_many_owned(wanted)
             {
@@ -170,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_newcomer_is_let_in_by_those_with_surplus() {
+    async fn newcomers_are_let_in_by_those_with_surplus() {
         let budget = Budget::new(MIB, MIB);
         let mut first = budget.open_window().await.unwrap();
         let mut credit = first.grant();
@@ -179,12 +188,15 @@ mod tests {
             first.release(credit);
             credit = first.grant();
         }
+        // The first stands still now, and still there is room for one more.
+        assert_eq!(budget.free_bytes(), FIRST_CREDIT);
+        let _second = futures::poll!(std::pin::pin!(budget.open_window()));
         assert_eq!(budget.free_bytes(), 0);
-        let mut newcomer = Box::pin(budget.open_window());
-        assert!(futures::poll!(&mut newcomer).is_pending());
+        let mut third = Box::pin(budget.open_window());
+        assert!(futures::poll!(&mut third).is_pending());
         first.receive(credit).unwrap();
         first.release(credit);
-        newcomer.await.unwrap();
+        third.await.unwrap();
     }
 
     proptest! {

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use fail::fail_point;
 use roadstead_proto::metadata::v1::{
     AckEventsRequest, ClaimEventsRequest, OutboxEvent, outbox_service_client::OutboxServiceClient,
 };
@@ -107,10 +108,12 @@ impl Drain {
         if events.is_empty() {
             return Ok(0);
         }
+        fail_point!("events::drain::after_claim");
         let ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
         let moved = ids.len();
         let new = self.log.append(sort(events, self.clock.unix_millis())).await?;
         self.outbox.ack_events(AckEventsRequest { ids }).await?;
+        fail_point!("events::drain::after_ack");
         metrics::counter!("events_logged_total").increment(new as u64);
         Ok(moved)
     }

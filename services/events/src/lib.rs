@@ -16,6 +16,9 @@ mod cloudevent;
 mod config;
 mod drain;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod page_token;
 mod retention;
 mod rpc;

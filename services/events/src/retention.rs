@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use roadstead_runtime::Ages;
 use roadstead_types::Clock;
 use tokio_util::sync::CancellationToken;
 
@@ -19,19 +20,13 @@ pub(crate) struct Retention {
 
 impl Retention {
     pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut ages = Ages::new(self.clock.clone());
         while !stop.is_cancelled() {
-            let keep = i64::try_from(self.keep.as_millis()).unwrap_or(i64::MAX);
-            let cutoff = self.clock.unix_millis().saturating_sub(keep);
-            let pause = match self.log.prune(cutoff).await {
-                Ok(0) => self.interval,
-                Ok(pruned) => {
-                    metrics::counter!("events_pruned_total").increment(pruned as u64);
-                    BREATH
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "old events were not deleted");
-                    self.interval
-                }
+            let pause = if let Some(now) = ages.believable_now() {
+                self.prune(now).await
+            } else {
+                count_round("put_off");
+                self.interval
             };
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -39,4 +34,29 @@ impl Retention {
             }
         }
     }
+
+    /// Deletes a batch of what is old by `now`, and returns how long to wait before the next.
+    async fn prune(&self, now: i64) -> Duration {
+        let keep = i64::try_from(self.keep.as_millis()).unwrap_or(i64::MAX);
+        let cutoff = now.saturating_sub(keep);
+        match self.log.prune(cutoff).await {
+            Ok(0) => {
+                count_round("done");
+                self.interval
+            }
+            Ok(pruned) => {
+                metrics::counter!("events_pruned_total").increment(pruned as u64);
+                BREATH
+            }
+            Err(error) => {
+                count_round("failed");
+                tracing::warn!(%error, "old events were not deleted");
+                self.interval
+            }
+        }
+    }
+}
+
+fn count_round(outcome: &'static str) {
+    metrics::counter!("events_prune_rounds_total", "outcome" => outcome).increment(1);
 }

@@ -16,6 +16,9 @@ mod access;
 mod config;
 mod domain;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod mount;
 mod reaper;
 mod rpc;
@@ -94,7 +97,12 @@ pub async fn build(config: Config, deps: Deps) -> Result<BuiltService, BuildErro
             ready.set_ready();
         }
     });
-    let reaper = Reaper::new(store.clone(), deps.seal_key.clone(), deps.blobs);
+    let reaper = Reaper::new(
+        store.clone(),
+        deps.seal_key.clone(),
+        deps.blobs,
+        deps.clock.clone(),
+    );
     tasks.spawn(
         "metadata-reaper",
         reaper.run(config.reaper_interval, deps.shutdown),

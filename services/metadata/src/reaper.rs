@@ -8,6 +8,8 @@ use std::time::Duration;
 use roadstead_proto::blobs::v1::blob_admin_service_client::BlobAdminServiceClient;
 use roadstead_proto::blobs::v1::{AbandonedUpload, AbortUploadsRequest, DeleteObjectsRequest, Lease};
 use roadstead_rpc::{MAX_MESSAGE_BYTES, RpcChannel, SealKey};
+use roadstead_runtime::Ages;
+use roadstead_types::Clock;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
@@ -27,6 +29,7 @@ pub(crate) struct Reaper {
     store: Store,
     seal: SealKey,
     blobs: BlobAdminServiceClient<RpcChannel>,
+    ages: Ages,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -38,37 +41,50 @@ enum ReapError {
 }
 
 impl Reaper {
-    pub(crate) fn new(store: Store, seal: SealKey, blobs: RpcChannel) -> Self {
+    pub(crate) fn new(store: Store, seal: SealKey, blobs: RpcChannel, clock: Clock) -> Self {
         let blobs = BlobAdminServiceClient::new(blobs)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Self { store, seal, blobs }
+        Self {
+            store,
+            seal,
+            blobs,
+            ages: Ages::new(clock),
+        }
     }
 
     pub(crate) async fn run(mut self, interval: Duration, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            let Some(now) = self.ages.believable_now() else {
+                count_round("put_off");
+                continue;
+            };
             // What was claimed and not done is claimed again later, so stopping in the middle loses nothing.
-            match stop.run_until_cancelled(self.round()).await {
+            match stop.run_until_cancelled(self.round(now)).await {
                 None => return,
-                Some(Ok(())) => {}
-                Some(Err(error)) => tracing::warn!(%error, "cannot clean up; trying again later"),
+                Some(Ok(())) => count_round("done"),
+                Some(Err(error)) => {
+                    count_round("failed");
+                    tracing::warn!(%error, "cannot clean up; trying again later");
+                }
             }
         }
     }
 
-    async fn round(&mut self) -> Result<(), ReapError> {
-        while self.store.forget_expired_grants(FORGOTTEN).await? == FORGOTTEN {}
-        while self.store.forget_finished_uploads(FORGOTTEN).await? == FORGOTTEN {}
-        while self.abort_uploads().await? {}
-        while self.delete_objects().await? {}
+    /// What is due by `now`, in Unix milliseconds.
+    async fn round(&mut self, now: i64) -> Result<(), ReapError> {
+        while self.store.forget_expired_grants(now, FORGOTTEN).await? == FORGOTTEN {}
+        while self.store.forget_finished_uploads(now, FORGOTTEN).await? == FORGOTTEN {}
+        while self.abort_uploads(now).await? {}
+        while self.delete_objects(now).await? {}
         Ok(())
     }
 
     /// True when there may be more.
-    async fn abort_uploads(&mut self) -> Result<bool, ReapError> {
-        let abandoned = self.store.claim_abandoned_uploads(BATCH).await?;
+    async fn abort_uploads(&mut self, now: i64) -> Result<bool, ReapError> {
+        let abandoned = self.store.claim_abandoned_uploads(now, BATCH).await?;
         let count = abandoned.len();
         if abandoned.is_empty() {
             return Ok(false);
@@ -97,8 +113,8 @@ impl Reaper {
     }
 
     /// True when there may be more.
-    async fn delete_objects(&mut self) -> Result<bool, ReapError> {
-        let keys = self.store.claim_object_deletions(BATCH).await?;
+    async fn delete_objects(&mut self, now: i64) -> Result<bool, ReapError> {
+        let keys = self.store.claim_object_deletions(now, BATCH).await?;
         let count = keys.len();
         if keys.is_empty() {
             return Ok(false);
@@ -112,4 +128,8 @@ impl Reaper {
         tracing::info!(count, "deleted objects");
         Ok(count == BATCH as usize)
     }
+}
+
+fn count_round(outcome: &'static str) {
+    metrics::counter!("metadata_reaper_rounds_total", "outcome" => outcome).increment(1);
 }

@@ -11,9 +11,10 @@ use http::StatusCode;
 use roadstead_proto::blobs::v1::{
     AppendOpen, AppendRequest, AppendResponse, Checkpoint, append_request, append_response,
 };
+use roadstead_rpc::bulk::{self, Messages};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use super::session::Session;
 use crate::{
@@ -77,8 +78,8 @@ impl Session<'_> {
         };
         // The channel is new and has room.
         let _ = sender.send(message(append_request::Message::Open(open))).await;
-        let mut client = self.app.services.blob_write.clone();
-        let responses = client.append(ReceiverStream::new(receiver)).await?.into_inner();
+        let blobs = self.app.channels.blobs.clone();
+        let responses = bulk::call::<bulk::Append>(blobs, ReceiverStream::new(receiver)).await?;
         Ok(AppendStream {
             sender: Some(sender),
             responses,
@@ -169,7 +170,7 @@ impl Checkpoints {
 struct AppendStream {
     /// None once all bytes are sent.
     sender: Option<mpsc::Sender<AppendRequest>>,
-    responses: Streaming<AppendResponse>,
+    responses: Messages<AppendResponse>,
     /// Bytes that blobs will still take.
     credit: u64,
     /// Bytes that were read and wait for credit.

@@ -143,15 +143,18 @@ pub(super) async fn cancel(
 
 /// The position that `Content-Range` names, which must fit the length.
 fn chunk(call: &Call, body: &RequestBody) -> Result<Option<ByteRange>, Failure> {
-    let Some(value) = call.headers.get(header::CONTENT_RANGE) else {
+    let mut lines = call.headers.get_all(header::CONTENT_RANGE).iter();
+    let Some(value) = lines.next() else {
         return Ok(None);
     };
     let chunk = value
         .to_str()
         .ok()
+        .filter(|_| lines.next().is_none())
         .and_then(ByteRange::parse_chunk)
         .ok_or_else(|| {
-            let message = "Content-Range of a chunk must read <first>-<last>, counted from 0, without a unit";
+            let message =
+                "the one Content-Range of a chunk must read <first>-<last>, counted from 0, without a unit";
             Failure::bad_request(ErrorCode::SizeInvalid, message)
         })?;
     match body.content_length() {

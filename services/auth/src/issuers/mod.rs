@@ -2,6 +2,8 @@
 
 mod address;
 mod client;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod identity;
 mod keyset;
 mod remote;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use fail::fail_point;
 use roadstead_rpc::{SealKey, SealKeyError};
 use roadstead_types::Clock;
 use rustix::fs::{FlockOperation, flock};
@@ -182,10 +183,15 @@ fn write_secret(path: &Path, content: &[u8]) -> Result<(), KeyStoreError> {
             .mode(0o600)
             .open(&temporary)?;
         file.write_all(content)?;
+        fail_point!("auth::start::before_fsync");
         file.sync_all()?;
+        fail_point!("auth::start::before_rename");
         fs::rename(&temporary, path)?;
+        fail_point!("auth::start::before_directory_fsync");
         path.parent()
-            .map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+            .map_or(Ok(()), |directory| File::open(directory)?.sync_all())?;
+        fail_point!("auth::start::after_directory_fsync");
+        Ok(())
     };
     write().map_err(|source| KeyStoreError::File {
         path: path.to_owned(),

@@ -19,7 +19,11 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 use rustix::fs::{Advice, fadvise};
-use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
+use tokio::{
+    sync::mpsc,
+    task::spawn_blocking,
+    time::{Instant, timeout, timeout_at},
+};
 use tonic::Status;
 
 use super::{FsBackend, Progress, blocking, store};
@@ -36,6 +40,10 @@ const ADMISSION_WAIT: Duration = Duration::from_secs(30);
 
 /// Every so many bytes the kernel is asked to start writing to the disk, so that Finish does not find all still to do.
 const WRITEBACK_INTERVAL: u64 = 8 * 1024 * 1024;
+
+/// So much a peer has to send within the idle limit while it is its turn: 273 bytes a second by default. A byte now and
+/// then would hold memory that others wait for.
+const LEAST_PROGRESS: u64 = 16 * 1024;
 
 /// The bytes of an `Append`, in chunks.
 pub(crate) type Chunks = BoxStream<'static, Result<Bytes, Status>>;
@@ -73,6 +81,10 @@ struct Append {
     checkpoint: u64,
     writeback: u64,
     pending: Vec<Bytes>,
+    /// By when the peer has to make progress; none while it waits for credit.
+    due: Option<Instant>,
+    /// What it sent towards that.
+    progress: u64,
     chunks: Chunks,
     replies: Replies,
 }
@@ -111,6 +123,8 @@ impl Append {
             checkpoint: offset,
             writeback: offset,
             pending: Vec::new(),
+            due: None,
+            progress: 0,
             chunks,
             replies,
         })
@@ -134,7 +148,7 @@ impl Append {
             if batch.is_none() && !self.pending.is_empty() {
                 *batch = Some(self.start_batch()?);
             }
-            let idle = self.idle_limit();
+            let due = self.due;
             tokio::select! {
                 biased;
                 () = self.claim.superseded.cancelled() => return Err(Error::Superseded),
@@ -144,8 +158,8 @@ impl Append {
                     self.hasher = Some(hasher?);
                     self.end_batch(bytes).await?;
                 }
-                chunk = timeout(idle, self.chunks.next()), if more => {
-                    match chunk.map_err(|_| Error::Idle)? {
+                chunk = by(due, self.chunks.next()), if more => {
+                    match chunk? {
                         Some(chunk) => self.receive(chunk)?,
                         None => more = false,
                     }
@@ -155,13 +169,11 @@ impl Append {
         Ok(())
     }
 
-    fn idle_limit(&self) -> Duration {
-        // Without credit the peer has to wait for us, however long we take.
-        if self.window.awaits_peer() {
-            self.backend.limits.chunk_idle_timeout
-        } else {
-            Duration::MAX
-        }
+    /// Sets anew by when the peer has to make progress. Without credit it has to wait for us, however long we take.
+    fn expect_progress(&mut self) {
+        self.progress = 0;
+        let limit = self.backend.limits.chunk_idle_timeout;
+        self.due = self.window.awaits_peer().then(|| Instant::now() + limit);
     }
 
     fn receive(&mut self, chunk: Result<Bytes, Status>) -> Result<(), Error> {
@@ -172,6 +184,10 @@ impl Append {
         let length = chunk.len() as u64;
         self.window.receive(length)?;
         self.received += length;
+        self.progress += length;
+        if self.progress >= LEAST_PROGRESS || !self.window.awaits_peer() {
+            self.expect_progress();
+        }
         let limit = self.backend.limits.max_blob_size;
         if self.received > limit {
             return Err(Error::BlobTooLarge { limit });
@@ -202,7 +218,9 @@ impl Append {
         if due {
             self.writeback = end;
         }
+        let reserve = self.backend.limits.disk_reserve;
         let writing = spawn_blocking(move || -> io::Result<()> {
+            store::require_room(&file, bytes, reserve)?;
             for chunk in chunks.iter() {
                 (&*file).write_all(chunk)?;
             }
@@ -239,7 +257,12 @@ impl Append {
     async fn grant(&mut self) -> Result<(), Error> {
         match self.window.grant() {
             0 => Ok(()),
-            credit => self.reply(Progress::Credit(credit)).await,
+            credit => {
+                if self.due.is_none() {
+                    self.expect_progress();
+                }
+                self.reply(Progress::Credit(credit)).await
+            }
         }
     }
 
@@ -269,6 +292,14 @@ impl Append {
             Ok(Err(_)) => Err(Error::CallerGone),
             Err(_) => Err(Error::Idle),
         }
+    }
+}
+
+/// Waits for the next chunk until `due`.
+async fn by<T>(due: Option<Instant>, next: impl Future<Output = T>) -> Result<T, Error> {
+    match due {
+        Some(due) => timeout_at(due, next).await.map_err(|_| Error::Idle),
+        None => Ok(next.await),
     }
 }
 

@@ -40,7 +40,7 @@ impl FsBackend {
         let Some(file) = self.store.find_upload(lease)? else {
             return match present {
                 Some(_) => Err(Error::UploadInvalid("it was finished with other bytes")),
-                None => self.finish_without_bytes(lease, object_key, size),
+                None => self.finish_without_bytes(lease, object_key, size, &mut claim),
             };
         };
         let believed = state.is_some_and(|state| claim.last_issued.as_ref() == Some(state));
@@ -80,6 +80,7 @@ impl FsBackend {
         lease: &Lease,
         object_key: ObjectKey,
         size: u64,
+        claim: &mut Claim,
     ) -> Result<Finished, Error> {
         if size > 0 {
             return Err(Error::UploadInvalid("its bytes are gone"));
@@ -88,7 +89,7 @@ impl FsBackend {
             return Err(Error::DigestMismatch);
         }
         let file = self.store.open_upload(lease, 0)?;
-        self.store.publish(lease, &file, 0, &object_key)?;
+        self.publish(lease, &file, 0, &object_key, claim)?;
         Ok(Finished { object_key, size })
     }
 

@@ -1,6 +1,7 @@
 //! Bytes in a directory of this machine.
 
 mod append;
+mod buffers;
 mod finish;
 mod read;
 mod store;
@@ -12,8 +13,8 @@ use roadstead_runtime::DirectoryError;
 use roadstead_types::Digest;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
-use self::store::Store;
 pub(crate) use self::{append::Chunks, finish::Finished, read::ObjectChunks};
+use self::{buffers::Buffers, store::Store};
 use crate::{
     config::Config,
     error::Error,
@@ -37,6 +38,7 @@ pub(crate) enum Progress {
 struct Limits {
     checkpoint_interval: u64,
     max_blob_size: u64,
+    disk_reserve: u64,
     chunk_idle_timeout: Duration,
 }
 
@@ -45,6 +47,7 @@ pub(crate) struct FsBackend {
     store: Store,
     sessions: Sessions,
     budget: Budget,
+    buffers: Arc<Buffers>,
     limits: Limits,
     tasks: TaskSet,
 }
@@ -55,9 +58,11 @@ impl FsBackend {
             store: Store::open(root)?,
             sessions: Sessions::default(),
             budget: Budget::new(config.upload_memory, config.upload_window),
+            buffers: Buffers::new(read::CHUNK),
             limits: Limits {
                 checkpoint_interval: config.checkpoint_interval,
                 max_blob_size: config.max_blob_size,
+                disk_reserve: config.disk_reserve,
                 chunk_idle_timeout: config.chunk_idle_timeout,
             },
             tasks,

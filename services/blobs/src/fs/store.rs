@@ -9,8 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use fail::fail_point;
 use parking_lot::Mutex;
 use roadstead_runtime::{DirectoryError, OwnedDirectory};
+use rustix::fs::fstatvfs;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use tokio_util::sync::CancellationToken;
 
 use crate::{error::Error, hash::Hasher, object_key::ObjectKey, seal::Lease};
@@ -40,7 +43,9 @@ impl Store {
             source,
         };
         fs::create_dir_all(&uploads).map_err(failed)?;
+        fail_point!("blobs::start::before_directory_fsync");
         sync_directory(root).map_err(failed)?;
+        fail_point!("blobs::start::after_directory_fsync");
         Ok(Self {
             root: root.to_owned(),
             durable: Mutex::default(),
@@ -87,7 +92,9 @@ impl Store {
             return Ok(());
         }
         for older in self.older_paths(lease) {
+            fail_point!("blobs::take_over::before_rename");
             if found(fs::rename(older, &own))?.is_some() {
+                fail_point!("blobs::take_over::after_rename");
                 break;
             }
         }
@@ -103,6 +110,7 @@ impl Store {
         key: &ObjectKey,
     ) -> Result<(), Error> {
         cut(file, size)?;
+        fail_point!("blobs::publish::before_fsync");
         if let Err(error) = file.sync_all() {
             // The kernel reports lost pages once and then calls them clean. A second attempt would succeed without
             // the bytes, so there must be none.
@@ -111,10 +119,14 @@ impl Store {
             self.discard_upload(lease)?;
             return Err(error.into());
         }
+        fail_point!("blobs::publish::after_fsync");
         let directory = self.root.join(key.directory());
         self.ensure_durable(&directory)?;
+        fail_point!("blobs::publish::before_rename");
         fs::rename(self.upload_path(lease), directory.join(key.file_name()))?;
+        fail_point!("blobs::publish::before_directory_fsync");
         sync_directory(&directory)?;
+        fail_point!("blobs::publish::after_directory_fsync");
         // Nothing is left but what a stale lease may have begun.
         self.discard_upload(lease)
     }
@@ -126,7 +138,9 @@ impl Store {
         };
         let directory = self.root.join(key.directory());
         self.ensure_durable(&directory)?;
+        fail_point!("blobs::confirm::before_directory_fsync");
         sync_directory(&directory)?;
+        fail_point!("blobs::confirm::after_directory_fsync");
         Ok(Some(metadata.len()))
     }
 
@@ -140,10 +154,21 @@ impl Store {
         found(File::open(self.object_path(key)))?.ok_or(Error::BlobUnknown)
     }
 
+    /// Opens the object if the kernel finds it without waiting for the disk. Whatever else happens, also on a system that
+    /// does not know how, [`open_object`](Self::open_object) tells.
+    pub(crate) fn open_object_at_once(&self, key: &ObjectKey) -> Option<File> {
+        let (flags, resolve) = (OFlags::RDONLY | OFlags::CLOEXEC, ResolveFlags::CACHED);
+        openat2(CWD, self.object_path(key), flags, Mode::empty(), resolve)
+            .map(File::from)
+            .ok()
+    }
+
     /// Removes the session's bytes, except those of newer leases.
     pub(crate) fn discard_upload(&self, lease: &Lease) -> Result<(), Error> {
         for path in iter::once(self.upload_path(lease)).chain(self.older_paths(lease)) {
+            fail_point!("blobs::discard::before_unlink");
             found(fs::remove_file(path))?;
+            fail_point!("blobs::discard::after_unlink");
         }
         Ok(())
     }
@@ -154,15 +179,18 @@ impl Store {
         let mut touched = HashSet::new();
         let mut outcome = Ok(());
         for key in keys {
+            fail_point!("blobs::delete::before_unlink");
             if let Err(error) = found(fs::remove_file(self.object_path(key))) {
                 outcome = Err(error);
             }
             // Also when nothing was there: an earlier attempt may have died before this.
             touched.insert(self.root.join(key.directory()));
         }
+        fail_point!("blobs::delete::before_directory_fsync");
         for directory in touched {
             found(sync_directory(&directory))?;
         }
+        fail_point!("blobs::delete::after_directory_fsync");
         outcome.map_err(Error::from)
     }
 
@@ -182,7 +210,7 @@ impl Store {
     }
 
     fn object_path(&self, key: &ObjectKey) -> PathBuf {
-        self.root.join(key.directory()).join(key.file_name())
+        self.root.join(key.to_string())
     }
 
     /// Creates a directory below the root. A directory that is there may still not be durable: its maker may have been
@@ -192,6 +220,7 @@ impl Store {
             return Ok(());
         }
         fs::create_dir_all(directory)?;
+        fail_point!("blobs::directory::before_fsync");
         for ancestor in directory
             .ancestors()
             .skip(1)
@@ -199,6 +228,7 @@ impl Store {
         {
             sync_directory(ancestor)?;
         }
+        fail_point!("blobs::directory::after_fsync");
         self.durable.lock().insert(directory.to_owned());
         Ok(())
     }
@@ -236,6 +266,17 @@ fn cut(file: &File, length: u64) -> Result<(), Error> {
     }
     if present > length {
         file.set_len(length)?;
+    }
+    Ok(())
+}
+
+/// Demands that after `bytes` more the file's disk has `reserve` left for others.
+pub(crate) fn require_room(file: &File, bytes: u64, reserve: u64) -> io::Result<()> {
+    let disk = fstatvfs(file)?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    // Filesystems without a size of their own say 0 and show when they are full.
+    if disk.f_blocks > 0 && free < bytes.saturating_add(reserve) {
+        return Err(io::ErrorKind::StorageFull.into());
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ pub(crate) struct Harness {
     pub(crate) key: SealKey,
     pub(crate) time: ClockControl,
     clock: Clock,
-    config: Config,
+    pub(crate) config: Config,
     service: Option<BuiltService>,
 }
 

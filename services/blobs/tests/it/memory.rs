@@ -107,3 +107,30 @@ async fn a_peer_that_stands_still_is_given_up() {
     );
     harness.append(&mut upload, b"again").await.unwrap();
 }
+
+/// A byte now and then keeps nobody's memory.
+#[tokio::test]
+async fn a_trickle_is_given_up() {
+    let config = Config {
+        chunk_idle_timeout: Duration::from_millis(200),
+        ..Config::default()
+    };
+    let harness = Harness::with(config).await;
+    let mut append = harness.open_append(&Upload::new()).await.unwrap();
+    append.send(b"first").await.unwrap();
+    let mut pace = tokio::time::interval(Duration::from_millis(10));
+    let trickle = async {
+        loop {
+            pace.tick().await;
+            let received = futures::poll!(std::pin::pin!(append.receive()));
+            if let std::task::Poll::Ready(Err(status)) = received {
+                return status;
+            }
+            append.send_unasked(b"x").await;
+        }
+    };
+    let status = tokio::time::timeout(DEADLINE, trickle)
+        .await
+        .expect("it is given up");
+    assert_eq!(roadstead_rpc::reason(&status), ErrorReason::DeadlineExceeded);
+}

@@ -1,6 +1,7 @@
 use std::{fs, os::unix::fs::symlink};
 
 use bytes::Bytes;
+use roadstead_blobs::Config;
 use roadstead_proto::blobs::v1::{AppendRequest, append_request};
 use roadstead_rpc::ErrorReason;
 use roadstead_runtime::DirectoryError;
@@ -27,6 +28,24 @@ async fn a_full_disk_is_reported_as_such() {
         roadstead_rpc::reason(&append.failure().await),
         ErrorReason::StorageFull
     );
+}
+
+/// What others need of the disk is not taken, and an upload that met the limit goes on when there is room.
+#[tokio::test]
+async fn uploads_leave_a_reserve_of_the_disk() {
+    let mut harness = Harness::with(Config {
+        disk_reserve: u64::MAX,
+        ..Config::default()
+    })
+    .await;
+    let mut upload = Upload::new();
+    assert_reason(
+        harness.append(&mut upload, b"bytes").await,
+        ErrorReason::StorageFull,
+    );
+    harness.config.disk_reserve = 0;
+    harness.restart().await;
+    harness.append(&mut upload, b"bytes").await.unwrap();
 }
 
 #[tokio::test]

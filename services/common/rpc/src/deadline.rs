@@ -107,7 +107,7 @@ pub(crate) fn set_timeout(headers: &mut HeaderMap, timeout: Duration) {
 }
 
 /// At most eight digits and a unit. Anything else is as if the caller had not said: refusing the call would help nobody.
-fn parse_timeout(value: &HeaderValue) -> Option<Duration> {
+pub(crate) fn parse_timeout(value: &HeaderValue) -> Option<Duration> {
     let (digits, unit) = value
         .to_str()
         .ok()?

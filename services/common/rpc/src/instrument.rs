@@ -24,6 +24,11 @@ use crate::{
     method::Method,
 };
 
+/// The target of spans that only give log lines their context. They are of level ERROR, so that no filter that lets a line
+/// through takes its context away. Spans with an `otel.name` are only for traces: what they hold would be formatted for
+/// the log as well, and where nobody collects traces they are not made at all.
+pub const LOG_CONTEXT: &str = "roadstead_log";
+
 /// Which end of the call a layer is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -191,7 +196,8 @@ where
             return Box::pin(self.inner.call(call));
         }
         let response = span.in_scope(|| self.inner.call(call)).instrument(span.clone());
-        Box::pin(async move { end_with(Traced(span), response.await) })
+        let side = self.side;
+        Box::pin(async move { end_with(Traced { span, side }, response.await) })
     }
 }
 
@@ -244,18 +250,38 @@ fn server_span(method: &'static Method, headers: &HeaderMap) -> Span {
     span
 }
 
-struct Traced(Span);
+struct Traced {
+    span: Span,
+    side: Side,
+}
 
 impl Lifetime for Traced {
     fn end(&mut self, code: Code) {
-        self.0.record("rpc.grpc.status_code", code as i32);
-        if code != Code::Ok {
-            self.0.record("otel.status_code", "ERROR");
+        self.span.record("rpc.grpc.status_code", code as i32);
+        if is_error(self.side, code) {
+            self.span.record("otel.status_code", "ERROR");
         }
     }
 
     fn span(&self) -> Option<&Span> {
-        Some(&self.0)
+        Some(&self.span)
+    }
+}
+
+/// Whose error a code is, by the semantic conventions for gRPC: to a client every code but OK, to a server only those that
+/// are its own doing. That something is not there is an answer.
+fn is_error(side: Side, code: Code) -> bool {
+    match side {
+        Side::Client => code != Code::Ok,
+        Side::Server => matches!(
+            code,
+            Code::Unknown
+                | Code::DeadlineExceeded
+                | Code::Unimplemented
+                | Code::Internal
+                | Code::Unavailable
+                | Code::DataLoss
+        ),
     }
 }
 

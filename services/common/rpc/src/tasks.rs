@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures::FutureExt as _;
+use opentelemetry::context::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -134,7 +135,11 @@ where
         clippy::disallowed_methods,
         reason = "its owner is the RPC that awaits it, and it ends with the body"
     )]
-    let task = tokio::spawn(body.in_current_span());
+    // The current span may be one of log lines alone; that of the trace is carried over beside it.
+    let task = tokio::spawn(
+        body.in_current_span()
+            .with_context(opentelemetry::Context::current()),
+    );
     match task.await {
         Ok(output) => output,
         Err(error) => match error.try_into_panic() {

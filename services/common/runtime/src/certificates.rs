@@ -1,11 +1,13 @@
 //! Certificates for services on one machine, made for one run.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
+use fail::fail_point;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
@@ -76,15 +78,43 @@ pub fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
         .with_context(context)?;
     file.write_all(text.trim_end().as_bytes()).with_context(context)?;
     file.write_all(b"\n").with_context(context)?;
+    fail_point!("runtime::secret::before_fsync");
     file.sync_all().with_context(context)?;
+    fail_point!("runtime::secret::before_link");
     // A link refuses an existing name where a rename would replace it: of two first starts, one key wins for both.
     let linked = fs::hard_link(&temporary, path).with_context(context);
+    fail_point!("runtime::secret::before_unlink");
     fs::remove_file(&temporary).with_context(context)?;
     linked?;
+    fail_point!("runtime::secret::before_directory_fsync");
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::File::open(parent)
             .and_then(|dir| dir.sync_all())
             .with_context(context)?;
+    }
+    fail_point!("runtime::secret::after_directory_fsync");
+    Ok(())
+}
+
+/// Removes what processes that died in [`write_private`] left beside `path`: each is a secret that nobody uses.
+///
+/// # Errors
+///
+/// If its directory can't be read or written.
+pub fn discard_unfinished(path: &Path) -> anyhow::Result<()> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
+        return Ok(());
+    };
+    let context = || format!("tidying {}", directory.display());
+    for entry in fs::read_dir(directory).with_context(context)? {
+        let entry = entry.with_context(context)?;
+        let found = entry.file_name();
+        let process = found
+            .to_str()
+            .and_then(|found| found.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(".new"));
+        if process.is_some_and(|process| process.parse::<u32>().is_ok()) {
+            fs::remove_file(entry.path()).with_context(context)?;
+        }
     }
     Ok(())
 }

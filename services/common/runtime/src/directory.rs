@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use fail::fail_point;
+
 /// Why a service cannot have its directory.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
@@ -52,7 +54,9 @@ impl OwnedDirectory {
             Err(TryLockError::WouldBlock) => return Err(DirectoryError::InUse(directory.to_owned())),
             Err(TryLockError::Error(source)) => return Err(failed(&path, source)),
         }
+        fail_point!("runtime::start::before_directory_fsync");
         sync_upwards(directory, sync_directory).map_err(|source| failed(directory, source))?;
+        fail_point!("runtime::start::after_directory_fsync");
         Ok(Self { _lock: lock })
     }
 }

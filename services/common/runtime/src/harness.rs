@@ -58,6 +58,8 @@ where
     Fut: Future<Output = anyhow::Result<B>>,
     B: Into<Built>,
 {
+    #[cfg(feature = "failpoints")]
+    crate::fail_points::arm();
     let flags = Flags::parse();
     let outcome = settings(program, flags).and_then(|settings| {
         install_crypto();

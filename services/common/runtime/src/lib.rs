@@ -11,15 +11,22 @@
 
 mod address;
 pub mod admin;
+mod ages;
 pub mod certificates;
 mod config;
 mod directory;
+#[cfg(feature = "failpoints")]
+pub mod fail_points;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod harness;
 mod service;
 pub mod shutdown;
 mod telemetry;
 
 pub use address::{DEFAULT_LISTEN, PublicAddress};
+pub use ages::Ages;
 pub use config::{
     ConfigError, ConfigSources, ConfigTree, ConfigValue, Endpoints, LogFormat, Reader, RpcConfig,
     RuntimeConfig, SECTIONS, TelemetryConfig, Validate, parse_assignment,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use roadstead_rpc::TaskSet;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,7 @@ pub struct Lifecycle {
     companions: JoinSet<()>,
     drain_delay: Duration,
     grace: Duration,
+    watches_signals: bool,
 }
 
 impl Lifecycle {
@@ -48,6 +49,7 @@ impl Lifecycle {
             companions: JoinSet::new(),
             drain_delay,
             grace,
+            watches_signals: false,
         }
     }
 
@@ -90,8 +92,26 @@ impl Lifecycle {
         anyhow::bail!("not ready after {limit:?}: {}", waiting.join(", "))
     }
 
+    /// From now on SIGTERM and SIGINT stop the process in order, as soon as it [runs](Self::run). To be called before
+    /// anybody is told that the process serves: the answer may be a signal.
+    pub fn watch_signals(&mut self) {
+        if std::mem::replace(&mut self.watches_signals, true) {
+            return;
+        }
+        let (Ok(terminate), Ok(interrupt)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            tracing::warn!("signals can't be watched");
+            return;
+        };
+        let tokens = [self.stop.clone(), self.hurry.clone()];
+        self.companions.spawn(pass_on([terminate, interrupt], tokens));
+    }
+
     /// Prints `line` on stdout once everything added so far is ready.
     pub fn announce(&mut self, line: String) {
+        // Before: whoever reads the line may send a signal at once.
+        self.watch_signals();
         let services = self.readiness.clone();
         self.companions.spawn(async move {
             until_ready(&services).await;
@@ -122,8 +142,8 @@ impl Lifecycle {
     ///
     /// If a server failed or ended by itself.
     pub async fn run(mut self) -> anyhow::Result<()> {
-        let (stop, hurry) = (self.stop.clone(), self.hurry.clone());
-        self.companions.spawn(watch_signals(stop.clone(), hurry));
+        self.watch_signals();
+        let stop = self.stop.clone();
         let outcome = tokio::select! {
             () = stop.cancelled() => Ok(()),
             Some(ended) = self.servers.join_next() => {
@@ -165,14 +185,9 @@ async fn until_ready(services: &[NamedReadiness]) {
     }
 }
 
-async fn watch_signals(stop: CancellationToken, hurry: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::warn!("signals can't be watched");
-        return;
-    };
-    for token in [stop, hurry] {
+/// The first signal cancels the first token, the second the second.
+async fn pass_on([mut terminate, mut interrupt]: [Signal; 2], tokens: [CancellationToken; 2]) {
+    for token in tokens {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

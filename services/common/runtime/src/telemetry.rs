@@ -9,10 +9,14 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use roadstead_rpc::LOG_CONTEXT;
+use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::filter::{FilterExt as _, Targets, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Identity, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer};
 
@@ -53,18 +57,9 @@ impl Telemetry {
         } else {
             None
         };
-        let traces = provider.as_ref().map(|provider| {
-            tracing_opentelemetry::layer()
-                .with_tracer(provider.tracer("roadstead"))
-                .with_threads(false)
-                .with_tracked_inactivity(false)
-                // Only our own spans: those of the exporter's HTTP/2 stack would beget more of themselves.
-                .with_filter(Targets::new().with_target("roadstead", LevelFilter::INFO))
-        });
+        let tracer = provider.as_ref().map(|provider| provider.tracer("roadstead"));
         let filter = EnvFilter::try_new(&runtime.log_filter).context("runtime.log_filter")?;
-        tracing_subscriber::registry()
-            .with(traces)
-            .with(log_layer(runtime.log_format).with_filter(filter))
+        subscriber(tracer, filter, runtime.log_format, std::io::stderr)
             .try_init()
             .context("telemetry is installed already")?;
         Ok(TelemetryGuard {
@@ -152,17 +147,56 @@ fn tracer_provider(service: &str) -> anyhow::Result<SdkTracerProvider> {
         .build())
 }
 
-/// Logs go to stderr: stdout belongs to what the program has to say.
-fn log_layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+/// Gives logs what `filter` lets through, apart from the spans that are for traces, and traces to `tracer`.
+///
+/// Without a tracer there is a layer that wants nothing, and not merely none: beside a layer that has a filter, one that has
+/// none counts as one that wants everything, and every span would be made.
+fn subscriber<W>(
+    tracer: Option<SdkTracer>,
+    filter: EnvFilter,
+    format: LogFormat,
+    writer: W,
+) -> impl Subscriber + Send + Sync
 where
-    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let traced = if tracer.is_some() {
+        // Only our own spans: those of the exporter's HTTP/2 stack would beget more of themselves.
+        Targets::new()
+            .with_target("roadstead", LevelFilter::INFO)
+            .with_target(LOG_CONTEXT, LevelFilter::OFF)
+    } else {
+        Targets::new()
+    };
+    let traces = match tracer {
+        Some(tracer) => tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+            .boxed(),
+        None => Identity::new().boxed(),
+    };
+    let logged = filter_fn(|metadata| metadata.fields().field("otel.name").is_none())
+        // Without it the hint of `filter` is lost, and every span of the HTTP/2 stack is looked at.
+        .with_max_level_hint(LevelFilter::TRACE)
+        .and(filter);
+    tracing_subscriber::registry()
+        .with(traces.with_filter(traced))
+        .with(log_layer(format, writer).with_filter(logged))
+}
+
+/// Logs go to stderr: stdout belongs to what the program has to say.
+fn log_layer<S, W>(format: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let text = match format {
         LogFormat::Text => true,
         LogFormat::Json => false,
         LogFormat::Auto => std::io::stderr().is_terminal(),
     };
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     if text {
         layer.with_ansi(std::io::stderr().is_terminal()).boxed()
     } else {
@@ -172,5 +206,46 @@ where
             .with_current_span(true)
             .with_span_list(false)
             .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn without_an_exporter_no_span_of_traces_is_made_and_lines_have_their_context() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = subscriber(None, EnvFilter::new("info"), LogFormat::Json, move || {
+            writer.clone()
+        });
+        assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::INFO));
+        tracing::subscriber::with_default(subscriber, || {
+            let traced = tracing::info_span!("http.server", otel.name = "GET /", request_id = "hidden");
+            assert!(traced.is_disabled());
+            let logged =
+                tracing::error_span!(target: LOG_CONTEXT, parent: &traced, "request", request_id = "shown");
+            logged.in_scope(|| traced.in_scope(|| tracing::info!(status = 200, "request")));
+        });
+        let line = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let span = r#""span":{"request_id":"shown","name":"request"}"#;
+        assert!(line.contains(r#""status":200"#) && line.contains(span), "{line}");
     }
 }

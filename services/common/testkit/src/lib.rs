@@ -3,6 +3,7 @@
 //! * [`OidcIssuer`]: an OpenID provider that speaks HTTP on a loopback port, with keys that rotate and faults on demand;
 //! * [`TestKeys`]: signs access and registry tokens, and serves the `auth` services that verifiers need;
 //! * [`TestCertificates`]: a certificate authority and an identity for each peer;
+//! * [`RpcFaults`]: a layer of an `RpcChannel` that makes calls fail in all the ways that a network does;
 //! * [`TestDirectory`]: a directory that is removed when dropped.
 //!
 //! Nothing here stands in for a service under test: tokens are really signed, certificates really verified, and the
@@ -14,6 +15,7 @@
 mod authority;
 mod certificates;
 mod directory;
+mod faults;
 mod issuer;
 mod keys;
 mod tls;
@@ -22,6 +24,7 @@ mod tokens;
 pub use authority::TestAuthority;
 pub use certificates::TestCertificates;
 pub use directory::{TestDirectory, test_dir};
+pub use faults::{Calls, FaultyChannel, RpcFault, RpcFaults};
 pub use issuer::{Fault, OidcIssuer};
 pub use keys::SigningKey;
 pub use tokens::{AccessToken, RegistryToken, TestKeys};

@@ -1,18 +1,26 @@
 //! The time of day, injected so that tests can move it.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Tells the time of day. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    /// Nanoseconds since 1970, when the time is fixed; they last until the year 2554.
-    fixed: Option<Arc<AtomicU64>>,
+    /// The time, when it stands still.
+    fixed: Option<Arc<Mutex<Reading>>>,
+}
+
+/// What a clock shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The time of day.
+    pub now: SystemTime,
+    /// The time that passed since some moment of the past. Setting the clock does not change it.
+    pub uptime: Duration,
 }
 
 impl Clock {
@@ -23,13 +31,14 @@ impl Clock {
 
     /// A clock that stands still until its [`ClockControl`] moves it. Times before 1970 count as 1970.
     pub fn fixed(start: SystemTime) -> (Self, ClockControl) {
-        let nanos = Arc::new(AtomicU64::new(nanos_since_epoch(start)));
-        (
-            Self {
-                fixed: Some(nanos.clone()),
-            },
-            ClockControl { nanos },
-        )
+        let fixed = Arc::new(Mutex::new(Reading {
+            now: start.max(UNIX_EPOCH),
+            uptime: Duration::ZERO,
+        }));
+        let clock = Self {
+            fixed: Some(fixed.clone()),
+        };
+        (clock, ClockControl { fixed })
     }
 
     /// The time now.
@@ -40,7 +49,18 @@ impl Clock {
     pub fn now(&self) -> SystemTime {
         match &self.fixed {
             None => SystemTime::now(),
-            Some(nanos) => UNIX_EPOCH + Duration::from_nanos(nanos.load(Ordering::Relaxed)),
+            Some(fixed) => shown(fixed).now,
+        }
+    }
+
+    /// The time, and how much of it passed.
+    pub fn read(&self) -> Reading {
+        match &self.fixed {
+            None => Reading {
+                now: self.now(),
+                uptime: STARTED.elapsed(),
+            },
+            Some(fixed) => *shown(fixed),
         }
     }
 
@@ -62,25 +82,23 @@ impl Clock {
 /// Moves the [`Clock`] that it was made with, and all its clones.
 #[derive(Clone, Debug)]
 pub struct ClockControl {
-    nanos: Arc<AtomicU64>,
+    fixed: Arc<Mutex<Reading>>,
 }
 
 impl ClockControl {
-    /// Moves the clock forward.
+    /// Lets time pass.
     pub fn advance(&self, by: Duration) {
-        self.nanos.fetch_add(duration_nanos(by), Ordering::Relaxed);
+        let mut shown = shown(&self.fixed);
+        shown.now += by;
+        shown.uptime += by;
     }
 
-    /// Sets the clock, also backward. Times before 1970 count as 1970.
+    /// Sets the clock, also backward, while no time passes. Times before 1970 count as 1970.
     pub fn set(&self, time: SystemTime) {
-        self.nanos.store(nanos_since_epoch(time), Ordering::Relaxed);
+        shown(&self.fixed).now = time.max(UNIX_EPOCH);
     }
 }
 
-fn nanos_since_epoch(time: SystemTime) -> u64 {
-    duration_nanos(time.duration_since(UNIX_EPOCH).unwrap_or_default())
-}
-
-fn duration_nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+fn shown(fixed: &Mutex<Reading>) -> MutexGuard<'_, Reading> {
+    fixed.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -13,7 +13,7 @@ mod scope;
 mod upload;
 
 pub use action::{Action, ActionError, ActionSet};
-pub use clock::{Clock, ClockControl};
+pub use clock::{Clock, ClockControl, Reading};
 pub use digest::{Digest, DigestAlgorithm, DigestError};
 pub use name::{NameError, Reference, RepositoryName, RepositoryPrefix, Tag};
 pub use principal::Principal;

@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 use roadstead_runtime::{DirectoryError, OwnedDirectory};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 pub use self::schema::SchemaError;
@@ -143,6 +143,8 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
         connection.pragma_update(None, "journal_mode", "WAL")?;
     }
+    // Without it a plan may depend on what is bound, and SQLite compiles such a statement again each time it is bound.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // A commit that was answered survives a power failure.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;

@@ -1,5 +1,6 @@
 //! Migrations, and which binaries may open which database.
 
+use fail::fail_point;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 struct Migration {
@@ -91,7 +92,9 @@ pub(crate) fn migrate(connection: &mut Connection, now_millis: i64) -> Result<()
             "migrated the event log"
         );
     }
+    fail_point!("events::start::before_commit");
     transaction.commit()?;
+    fail_point!("events::start::after_commit");
     Ok(())
 }
 

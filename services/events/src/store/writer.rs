@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, thread};
 
+use fail::fail_point;
 use roadstead_runtime::OwnedDirectory;
 use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
@@ -129,7 +130,9 @@ fn write_group(
             Err(error) => results.push(Err(StoreError::Sqlite(Arc::new(error)))),
         }
     }
+    fail_point!("events::write::before_commit");
     transaction.commit()?;
+    fail_point!("events::write::after_commit");
     Ok(results)
 }
 

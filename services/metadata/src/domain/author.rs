@@ -1,6 +1,7 @@
 //! Who writes.
 
 use roadstead_types::Principal;
+use uuid::Uuid;
 
 /// The verified author of a write, with what history and events say about the request.
 #[derive(Debug, Clone)]
@@ -21,4 +22,6 @@ pub(crate) struct RequestInfo {
     pub(crate) user_agent: String,
     /// The W3C `traceparent` of the RPC, so that the event's delivery joins the request's trace.
     pub(crate) trace_parent: Option<String>,
+    /// The same for every attempt of one operation.
+    pub(crate) operation: Option<Uuid>,
 }

@@ -3,9 +3,10 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use uuid::{NoContext, Timestamp, Uuid};
+use uuid::{Builder, NoContext, Timestamp, Uuid};
 
 use super::author::Author;
 
@@ -102,11 +103,15 @@ pub(crate) fn event(
     author: &Author,
     now: i64,
 ) -> Event {
-    let id = event_id(now);
     let subject = match change.tag {
         Some(tag) => format!("{repository}:{tag}"),
         None => format!("{repository}@{}", change.digest.unwrap_or_default()),
     };
+    let id = match author.request.operation {
+        Some(operation) => repeatable_id(operation, kind, &subject, change),
+        None => new_id(now),
+    }
+    .to_string();
     let envelope = Envelope {
         specversion: "1.0",
         id: &id,
@@ -139,10 +144,25 @@ pub(crate) fn event(
     Event { id, json }
 }
 
-fn event_id(now: i64) -> String {
+fn new_id(now: i64) -> Uuid {
     let since_epoch = Duration::from_millis(u64::try_from(now).unwrap_or_default());
     let timestamp = Timestamp::from_unix(NoContext, since_epoch.as_secs(), since_epoch.subsec_nanos());
-    Uuid::new_v7(timestamp).to_string()
+    Uuid::new_v7(timestamp)
+}
+
+/// The id of an event of an operation: the same when the operation is attempted again, with the operation's time. All
+/// that tells one event of an operation from another is hashed into it, so that a caller who uses an operation twice
+/// hides nothing that is not told already.
+fn repeatable_id(operation: Uuid, kind: EventKind, subject: &str, change: &Change<'_>) -> Uuid {
+    let digest = change.digest.unwrap_or_default();
+    let version = change.tag_version.unwrap_or_default();
+    let event = format!("{operation} {} {subject} {digest} {version}", kind.event_type());
+    let hash = Sha256::digest(event.as_bytes());
+    // The first 48 bits of 128 are the time.
+    let millis = u64::try_from(operation.as_u128() >> 80).unwrap_or_default();
+    let mut random = [0; 10];
+    random.copy_from_slice(&hash[..10]);
+    Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
 }
 
 /// Formats Unix milliseconds as RFC 3339 in UTC.
@@ -195,5 +215,41 @@ mod tests {
         assert_eq!(json["data"]["actor"]["subject"], "alice");
         assert!(json["data"].get("previous_digest").is_none());
         assert_eq!(Uuid::parse_str(&event.id).unwrap().get_version_num(), 7);
+    }
+    #[test]
+    fn a_repeated_operation_keeps_the_ids_of_its_events() {
+        let of = |operation, tag, version| {
+            let author = Author {
+                principal: Principal::anonymous(),
+                token_hash: [0; 32],
+                expired: false,
+                request: RequestInfo {
+                    operation,
+                    ..RequestInfo::default()
+                },
+            };
+            let change = Change {
+                tag: Some(tag),
+                digest: Some("sha256:aa"),
+                tag_version: Some(version),
+                ..Change::default()
+            };
+            event(EventKind::Push, ("acme/web", "id"), &change, &author, version).id
+        };
+        let operation = new_id(1_700_000_000_123);
+        let id = of(Some(operation), "v1", 3);
+        assert_eq!(of(Some(operation), "v1", 3), id);
+        assert_eq!(
+            Uuid::parse_str(&id).unwrap().get_timestamp(),
+            operation.get_timestamp()
+        );
+        for other in [
+            of(Some(operation), "v2", 3),
+            of(Some(operation), "v1", 4),
+            of(Some(new_id(1_700_000_000_123)), "v1", 3),
+            of(None, "v1", 3),
+        ] {
+            assert_ne!(other, id);
+        }
     }
 }

@@ -24,7 +24,7 @@ impl<'a> Object<'a> {
         let confusable = object.0.keys().find(|key| {
             known
                 .iter()
-                .any(|name| key.eq_ignore_ascii_case(name) && key.as_str() != *name)
+                .any(|name| is_taken_for(key, name) && key.as_str() != *name)
         });
         match confusable {
             Some(key) => Err(format!(
@@ -74,6 +74,17 @@ impl<'de> Deserialize<'de> for Object<'de> {
     }
 }
 
+/// Whether a parser that ignores case takes `key` for `name`. Go's, which most clients are written with, folds two
+/// letters into ASCII that are not of it: the long s and the sign of the kelvin.
+fn is_taken_for(key: &str, name: &str) -> bool {
+    let folded = key.chars().map(|letter| match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        letter => letter.to_ascii_lowercase(),
+    });
+    folded.eq(name.chars().map(|letter| letter.to_ascii_lowercase()))
+}
+
 fn check_depth(text: &[u8]) -> Result<(), String> {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text {
@@ -116,6 +127,9 @@ mod tests {
     fn a_member_that_looks_like_a_known_one_is_refused() {
         assert!(Object::parse(br#"{"Layers":[]}"#, &["layers"]).is_err());
         assert!(Object::parse(br#"{"Layers":[]}"#, &["config"]).is_ok());
+        assert!(Object::parse("{\"layer\u{17f}\":[]}".as_bytes(), &["layers"]).is_err());
+        assert!(Object::parse("{\"bloc\u{212a}\":[]}".as_bytes(), &["block"]).is_err());
+        assert!(Object::parse(br#"{"layer":[]}"#, &["layers"]).is_ok());
     }
 
     #[test]

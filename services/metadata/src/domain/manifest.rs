@@ -7,7 +7,8 @@ use roadstead_types::media_type::{
     DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, OCI_ARTIFACT_MANIFEST, OCI_IMAGE_INDEX, OCI_IMAGE_MANIFEST,
     is_non_distributable,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::json::Object;
 
@@ -70,15 +71,55 @@ pub(crate) struct Manifest {
     annotations: BTreeMap<String, String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// What a manifest names. It is read as strictly as the manifest itself: a second `Digest` would be the one that other
+/// parsers see.
 struct Descriptor {
-    #[serde(default)]
     media_type: Option<String>,
     digest: Digest,
-    // Parsed so that a negative or fractional size is refused; nothing here depends on the value.
-    #[serde(rename = "size")]
-    _size: u64,
+}
+
+impl Descriptor {
+    const KNOWN: [&str; 8] = [
+        "mediaType",
+        "digest",
+        "size",
+        "urls",
+        "annotations",
+        "data",
+        "platform",
+        "artifactType",
+    ];
+
+    fn parse(text: &RawValue) -> Result<Self, String> {
+        let object = Object::parse(text.get().as_bytes(), &Self::KNOWN)?;
+        // Parsed so that a negative or fractional size is refused; nothing here depends on the value.
+        let _: u64 = object.get("size")?.ok_or("size: missing")?;
+        Ok(Self {
+            media_type: object.get("mediaType")?,
+            digest: object.get("digest")?.ok_or("digest: missing")?,
+        })
+    }
+
+    /// The descriptor that a member is.
+    fn of(object: &Object<'_>, member: &str) -> Result<Option<Self>, String> {
+        let text: Option<Box<RawValue>> = object.get(member)?;
+        text.map(|text| Self::parse(&text))
+            .transpose()
+            .map_err(|error| format!("{member}: {error}"))
+    }
+
+    /// The descriptors that a member lists.
+    fn list(object: &Object<'_>, member: &str) -> Result<Vec<Self>, String> {
+        let texts: Vec<Box<RawValue>> = object.get(member)?.unwrap_or_default();
+        if texts.len() > MAX_REFERENCES {
+            return Err(too_many());
+        }
+        texts
+            .iter()
+            .map(|text| Self::parse(text))
+            .collect::<Result<_, _>>()
+            .map_err(|error| format!("{member}: {error}"))
+    }
 }
 
 enum Shape {
@@ -101,7 +142,7 @@ impl Manifest {
         match shape {
             Shape::Image => {
                 refuse(&object, &["manifests"], "an image manifest")?;
-                let config: Descriptor = object.get("config")?.ok_or("config: missing")?;
+                let config = Descriptor::of(&object, "config")?.ok_or("config: missing")?;
                 if !object.has("layers") {
                     return Err("layers: missing".to_owned());
                 }
@@ -118,7 +159,7 @@ impl Manifest {
                 if !object.has("manifests") {
                     return Err("manifests: missing".to_owned());
                 }
-                let children: Vec<Descriptor> = object.get("manifests")?.unwrap_or_default();
+                let children = Descriptor::list(&object, "manifests")?;
                 edges.extend(children.into_iter().map(|child| Edge {
                     digest: child.digest,
                     kind: EdgeKind::Child,
@@ -126,11 +167,11 @@ impl Manifest {
             }
         }
         if edges.len() > MAX_REFERENCES {
-            return Err(format!("names more than {MAX_REFERENCES} descriptors"));
+            return Err(too_many());
         }
         edges.sort();
         edges.dedup();
-        let subject: Option<Descriptor> = object.get("subject")?;
+        let subject = Descriptor::of(&object, "subject")?;
         let own_type: Option<String> = object.get("artifactType")?;
         Ok(Self {
             media_type,
@@ -208,9 +249,12 @@ fn refuse(object: &Object<'_>, members: &[&str], what: &str) -> Result<(), Strin
     }
 }
 
+fn too_many() -> String {
+    format!("names more than {MAX_REFERENCES} descriptors")
+}
+
 fn layers(object: &Object<'_>, member: &str) -> Result<Vec<Edge>, String> {
-    let layers: Vec<Descriptor> = object.get(member)?.unwrap_or_default();
-    Ok(layers
+    Ok(Descriptor::list(object, member)?
         .into_iter()
         .map(|layer| {
             let media_type = layer.media_type.as_deref().unwrap_or_default();

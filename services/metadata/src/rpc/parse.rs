@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use roadstead_proto::common::v1::RequestContext;
 use roadstead_types::{Digest, DigestAlgorithm, Reference, RepositoryName, Tag, UploadId};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use uuid::Uuid;
 
 use crate::domain::author::RequestInfo;
 use crate::error::Error;
@@ -62,6 +63,7 @@ pub(super) fn request_info(context: Option<RequestContext>) -> RequestInfo {
         client_address: cut(context.client_address, 64),
         user_agent: cut(context.user_agent, 512),
         trace_parent: trace_parent(),
+        operation: Uuid::parse_str(&context.operation_id).ok(),
     }
 }
 

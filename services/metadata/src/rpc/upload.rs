@@ -78,7 +78,10 @@ async fn acquire(core: &Core, request: AcquireUploadRequest) -> Result<AcquireUp
         AskedPurpose::Cancel => Purpose::Cancel,
         AskedPurpose::Unspecified => return Err(Error::ArgumentInvalid("purpose is missing")),
     };
-    let expected_offset = request.expected_offset.map(parse::stored).transpose()?;
+    // No session ever stands behind the largest number that can be stored.
+    let expected_offset = request
+        .expected_offset
+        .map(|offset| i64::try_from(offset).unwrap_or(i64::MAX));
     let upload_id = key.id.to_string();
     let acquired = core
         .store

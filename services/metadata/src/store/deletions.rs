@@ -32,14 +32,14 @@ pub(super) const CLAIM: &str =
      RETURNING object_key";
 
 impl Store {
-    /// Gives up to `limit` objects that are due, and puts each off so that a failed deletion is tried again later.
-    pub(crate) async fn claim_object_deletions(&self, limit: u32) -> Result<Vec<String>> {
+    /// Gives up to `limit` objects that are due by `now`, and puts each off so that a failed deletion is tried again later.
+    pub(crate) async fn claim_object_deletions(&self, now: i64, limit: u32) -> Result<Vec<String>> {
         /// After this long a deletion whose outcome is unknown is repeated; unknown keys count as deleted.
         const RETRY_MILLIS: i64 = 5 * 60_000;
         self.write("claim_object_deletions", move |tx| {
             let mut statement = tx.prepare_cached(CLAIM)?;
             let keys = statement
-                .query_map(params![tx.now, tx.now + RETRY_MILLIS, limit], |row| row.get(0))?
+                .query_map(params![now, tx.now + RETRY_MILLIS, limit], |row| row.get(0))?
                 .collect::<rusqlite::Result<Vec<_>>>()?;
             Ok(keys)
         })

@@ -87,13 +87,13 @@ impl Store {
         .await
     }
 
-    /// Forgets up to `limit` grants that were not used for too long, and tells how many. One that is too old is used by a
+    /// Forgets up to `limit` grants that by `now` were not used for too long, and tells how many. One that is too old is used by a
     /// valid token only, and goes when that ends.
-    pub(crate) async fn forget_expired_grants(&self, limit: u32) -> Result<u32> {
+    pub(crate) async fn forget_expired_grants(&self, now: i64, limit: u32) -> Result<u32> {
         self.write("forget_expired_grants", move |tx| {
             let removed = tx
                 .prepare_cached(FORGET)?
-                .execute(params![tx.now - tx.lifetimes.grant_idle, limit])?;
+                .execute(params![now - tx.lifetimes.grant_idle, limit])?;
             Ok(u32::try_from(removed).unwrap_or(u32::MAX))
         })
         .await

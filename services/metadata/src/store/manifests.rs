@@ -232,7 +232,8 @@ impl Store {
         .await
     }
 
-    /// Puts a manifest and points its tags at it. Idempotent: what is so already stays, though it is announced again.
+    /// Puts a manifest and points its tags at it. Idempotent: what is so already stays, though another operation is
+    /// announced again.
     pub(crate) async fn put_manifest(&self, request: ManifestPut) -> Result<()> {
         self.write("put_manifest", move |tx| put(tx, &request)).await
     }

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use fail::fail_point;
 use roadstead_types::Clock;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -59,7 +60,9 @@ pub(super) fn run(connection: &mut Connection, file: &Path, clock: &Clock) -> Re
                 clock.unix_millis()
             ],
         )?;
+        fail_point!("metadata::start::before_commit");
         transaction.commit()?;
+        fail_point!("metadata::start::after_commit");
         tracing::info!(
             version = migration.version,
             name = migration.name,

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use roadstead_runtime::{DirectoryError, OwnedDirectory};
 use roadstead_types::Clock;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 pub(crate) use manifests::ManifestPut;
@@ -183,6 +184,8 @@ fn observe(name: &'static str, started: Instant) {
 /// What every connection needs.
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    // Without it a plan may depend on what is bound, and SQLite compiles such a statement again each time it is bound.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")

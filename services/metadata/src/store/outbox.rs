@@ -10,7 +10,8 @@ use crate::domain::event::{Change, Event, EventKind, event};
 /// A claim must fit a message, else it would fail again and again. One event always does.
 const CLAIM_BYTES: usize = roadstead_rpc::MAX_MESSAGE_BYTES / 2;
 
-/// Writes the event of a change with the transaction that makes it.
+/// Writes the event of a change with the transaction that makes it. An operation that is repeated has announced it
+/// already; if that is in the log by now, the log drops it for its id.
 pub(super) fn announce(
     tx: &Tx<'_>,
     kind: EventKind,
@@ -21,7 +22,8 @@ pub(super) fn announce(
     let place = (repository.name.as_str(), repository.public_id.as_str());
     let Event { id, json } = event(kind, place, &change, author, tx.now);
     tx.prepare_cached(
-        "INSERT INTO outbox (id, event, created_at, leased_until, attempts) VALUES (?1, ?2, ?3, 0, 0)",
+        "INSERT INTO outbox (id, event, created_at, leased_until, attempts) VALUES (?1, ?2, ?3, 0, 0)
+         ON CONFLICT (id) DO NOTHING",
     )?
     .execute(params![id, json, tx.now])?;
     Ok(())

@@ -52,6 +52,25 @@ fn statements_search_indexes_and_sort_nothing() {
     }
 }
 
+/// Compiling a statement costs more than running it.
+#[tokio::test]
+async fn a_statement_is_compiled_once_whatever_is_bound() {
+    let directory = test_dir();
+    let store = open(directory.path());
+    let compiled_again = store
+        .read("get", |database| {
+            for tag in ["a", "b", "c"] {
+                let mut statement = database.prepare_cached(manifests::sql::GET_BY_TAG)?;
+                assert!(!statement.exists(["r", tag])?);
+            }
+            let statement = database.prepare_cached(manifests::sql::GET_BY_TAG)?;
+            Ok(statement.get_status(StatementStatus::RePrepare))
+        })
+        .await
+        .unwrap();
+    assert_eq!(compiled_again, 0);
+}
+
 /// A page of the catalog must not cost what lies before it, for a caller who may read little of it.
 #[tokio::test]
 async fn a_page_of_names_reads_no_other_names() {

@@ -346,23 +346,21 @@ impl Store {
         .await
     }
 
-    /// Forgets up to `limit` finished sessions that need not answer again, and tells how many.
-    pub(crate) async fn forget_finished_uploads(&self, limit: u32) -> Result<u32> {
+    /// Forgets up to `limit` finished sessions that by `now` need not answer again, and tells how many.
+    pub(crate) async fn forget_finished_uploads(&self, now: i64, limit: u32) -> Result<u32> {
         self.write("forget_finished_uploads", move |tx| {
-            let removed = tx
-                .prepare_cached(FORGET_FINISHED)?
-                .execute(params![tx.now, limit])?;
+            let removed = tx.prepare_cached(FORGET_FINISHED)?.execute(params![now, limit])?;
             Ok(u32::try_from(removed).unwrap_or(u32::MAX))
         })
         .await
     }
 
-    /// Takes up to `limit` sessions that are idle for too long or were cancelled.
-    pub(crate) async fn claim_abandoned_uploads(&self, limit: u32) -> Result<Vec<AbandonedUpload>> {
+    /// Takes up to `limit` sessions that by `now` are idle for too long or were cancelled.
+    pub(crate) async fn claim_abandoned_uploads(&self, now: i64, limit: u32) -> Result<Vec<AbandonedUpload>> {
         self.write("claim_abandoned_uploads", move |tx| {
             let mut statement = tx.prepare_cached(CLAIM_ABANDONED)?;
             let uploads = statement
-                .query_map(params![tx.now, tx.now + ABORT_GRACE_MILLIS, limit], |row| {
+                .query_map(params![now, tx.now + ABORT_GRACE_MILLIS, limit], |row| {
                     Ok(AbandonedUpload {
                         id: row.get(0)?,
                         epoch: row.get(1)?,

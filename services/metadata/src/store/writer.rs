@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use fail::fail_point;
 use roadstead_types::Clock;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -184,6 +185,7 @@ impl Loop {
                 .record(u32::try_from(group.len()).unwrap_or(u32::MAX));
             metrics::histogram!("metadata_commit_seconds").record(started.elapsed().as_secs_f64());
             for request in group {
+                fail_point!(&format!("metadata::after_commit::{}", request.name()));
                 request.answer(failure);
             }
             self.bound_log();
@@ -195,9 +197,11 @@ impl Loop {
         if size <= self.next_merge {
             return;
         }
+        fail_point!("metadata::merge::before_checkpoint");
         let busy = self
             .connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+        fail_point!("metadata::merge::after_checkpoint");
         self.next_merge = if let Ok(false) = busy {
             LOG_LIMIT.into()
         } else {
@@ -221,6 +225,7 @@ impl Loop {
         execute(&self.connection, "BEGIN IMMEDIATE").inspect_err(|_| group.extend(next.take()))?;
         while let Some(mut request) = next.take() {
             let ran = run_in_savepoint(&self.connection, &self.clock, &self.lifetimes, request.as_mut());
+            fail_point!(&format!("metadata::before_commit::{}", request.name()));
             group.push(request);
             ran?;
             if group.len() < MAX_GROUP {

@@ -484,6 +484,7 @@ pub(crate) fn context() -> RequestContext {
         request_id: "request-1".to_owned(),
         client_address: "192.0.2.1".to_owned(),
         user_agent: "test".to_owned(),
+        ..RequestContext::default()
     }
 }
 

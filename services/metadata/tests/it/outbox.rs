@@ -54,6 +54,7 @@ async fn what_a_client_says_of_itself_is_cut() {
         request_id: long.clone(),
         client_address: long.clone(),
         user_agent: long.clone(),
+        operation_id: long.clone(),
     });
     rig.write().put_manifest(request).await.unwrap();
     let event = &rig.drain().await[0];
@@ -62,6 +63,35 @@ async fn what_a_client_says_of_itself_is_cut() {
         assert!(!text.is_empty() && long.starts_with(text), "{field}");
     }
     assert!(event.to_string().len() < 4096);
+}
+
+/// A call whose answer was lost is made again, and must not tell twice of what it did once.
+#[tokio::test]
+async fn an_operation_that_is_repeated_is_announced_once() {
+    let rig = Rig::start().await;
+    let put = async |operation_id: &str| {
+        let mut request = rig.put_request("acme/web", "v1", &index(&[]));
+        request.context = Some(RequestContext {
+            operation_id: operation_id.to_owned(),
+            ..context()
+        });
+        rig.write().put_manifest(request).await.unwrap();
+    };
+    let first = "01890a5d-ac96-774b-bcce-b302099a8057";
+    put(first).await;
+    put(first).await;
+    let ids = claim(&rig, 10).await;
+    assert_eq!(ids.len(), 1);
+    // Also when the log has it by now, which then knows the id.
+    ack(&rig, ids.clone()).await;
+    put(first).await;
+    assert_eq!(claim(&rig, 10).await, ids);
+    put("01890a5d-ac96-774b-bcce-b302099a8058").await;
+    assert_eq!(
+        claim(&rig, 10).await.len(),
+        1,
+        "another operation is another event"
+    );
 }
 
 #[tokio::test]

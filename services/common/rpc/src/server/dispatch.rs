@@ -8,10 +8,12 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures::Stream;
 use tonic::{Code, Status, body::Body, server::NamedService};
 use tower::Service;
 
 use crate::{
+    bulk::{self, BulkRpc, Messages},
     call::{Call, Outcome, OutcomeFuture, Response},
     error::{ErrorReason, status},
 };
@@ -22,6 +24,8 @@ type Handler = Arc<dyn Fn(http::Request<Body>) -> OutcomeFuture + Send + Sync>;
 #[derive(Clone, Default)]
 pub(super) struct Dispatch {
     handlers: Arc<HashMap<&'static str, Handler>>,
+    /// By path, before the service that they belong to.
+    methods: Arc<HashMap<&'static str, Handler>>,
 }
 
 impl Dispatch {
@@ -42,6 +46,20 @@ impl Dispatch {
             })
         };
         Arc::make_mut(&mut self.handlers).insert(S::NAME, Arc::new(handler));
+    }
+
+    /// Has a method served in another way than by its service's generated server.
+    pub(super) fn add_bulk<R, F, S>(
+        &mut self,
+        answer: impl Fn(Messages<R::Request>) -> F + Clone + Send + Sync + 'static,
+    ) where
+        R: BulkRpc,
+        F: Future<Output = Result<S, Status>> + Send + 'static,
+        S: Stream<Item = Result<R::Response, Status>> + Send + 'static,
+    {
+        let handler =
+            move |request| -> OutcomeFuture { Box::pin(bulk::serve::<R, _, _>(request, answer.clone())) };
+        Arc::make_mut(&mut self.methods).insert(R::PATH, Arc::new(handler));
     }
 
     /// Adds reflection of the named services, itself and health.
@@ -79,7 +97,9 @@ impl Service<Call> for Dispatch {
     }
 
     fn call(&mut self, call: Call) -> OutcomeFuture {
-        match self.handlers.get(service_of(call.request.uri().path())) {
+        let path = call.request.uri().path();
+        let handler = self.methods.get(path);
+        match handler.or_else(|| self.handlers.get(service_of(path))) {
             Some(handler) => handler(call.request),
             None => Box::pin(async {
                 Err(status(

@@ -7,6 +7,7 @@ pub(crate) mod wire;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use futures::Stream;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body, server::NamedService};
@@ -15,6 +16,7 @@ use tower::{Service, util::BoxCloneSyncService};
 
 use crate::{
     AllowList, Peer, Readiness, RpcError, TlsIdentity,
+    bulk::{BulkRpc, Messages},
     call::{Call, Response},
     deadline::Deadline,
     instrument::{Metrics, Side, Trace},
@@ -62,6 +64,21 @@ impl RpcServer {
         S::Future: Send + 'static,
     {
         self.services.add(service);
+        self
+    }
+
+    /// Serves one method of a service that was added as [`bulk`](crate::bulk) says, in place of its generated server.
+    #[must_use]
+    pub fn add_bulk<R, F, S>(
+        mut self,
+        answer: impl Fn(Messages<R::Request>) -> F + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        R: BulkRpc,
+        F: Future<Output = Result<S, Status>> + Send + 'static,
+        S: Stream<Item = Result<R::Response, Status>> + Send + 'static,
+    {
+        self.services.add_bulk::<R, F, S>(answer);
         self
     }
 

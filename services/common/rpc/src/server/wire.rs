@@ -1,8 +1,12 @@
 //! Serves calls that come over HTTP/2.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,15 +16,16 @@ use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::Service as _;
+use tracing::Instrument as _;
 
 use super::ServerStack;
-use crate::{Peer, RpcError, body::into_response, call::Call, tls::peer_of};
+use crate::{Peer, RpcError, body::into_response, call::Call, instrument::LOG_CONTEXT, tls::peer_of};
 
 pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,6 +39,9 @@ pub(crate) const MAX_FRAME: u32 = 256 * 1024;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client that no certificate names may stay connected.
 const STRANGER_LIMIT: Duration = Duration::from_secs(10);
+/// Connections on which nobody known has spoken yet. When one more comes, the first of them goes: a peer says who it is
+/// within milliseconds, so that a crowd of others keeps no peer out.
+const MAX_STRANGERS: usize = 256;
 /// How long to wait after the system refused a connection, for want of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -46,12 +54,15 @@ pub(super) async fn serve(
 ) -> Result<(), RpcError> {
     let acceptor = TlsAcceptor::from(tls);
     let mut connections = JoinSet::new();
+    let mut strangers = Strangers::default();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(secure(stream, acceptor.clone(), stack.clone(), shutdown.clone()));
+                    let is_known = Arc::new(AtomicBool::new(false));
+                    let secured = secure(stream, acceptor.clone(), stack.clone(), shutdown.clone(), is_known.clone());
+                    strangers.admit(connections.spawn(secured), is_known);
                 }
                 Err(error) if is_lasting(&error) => return Err(error.into()),
                 Err(error) => {
@@ -75,6 +86,27 @@ pub(super) async fn serve(
     Ok(())
 }
 
+/// Connections in the order in which they came, until they are known to be a peer's or have ended.
+#[derive(Default)]
+struct Strangers(VecDeque<(AbortHandle, Arc<AtomicBool>)>);
+
+impl Strangers {
+    fn admit(&mut self, connection: AbortHandle, is_known: Arc<AtomicBool>) {
+        self.0.push_back((connection, is_known));
+        if self.0.len() <= MAX_STRANGERS {
+            return;
+        }
+        self.0
+            .retain(|(connection, is_known)| !is_known.load(Ordering::Relaxed) && !connection.is_finished());
+        if self.0.len() > MAX_STRANGERS
+            && let Some((first, _)) = self.0.pop_front()
+        {
+            tracing::warn!("closed the connection of an unknown peer: there are too many");
+            first.abort();
+        }
+    }
+}
+
 /// Whether the listener itself is broken, not only one connection.
 fn is_lasting(error: &std::io::Error) -> bool {
     use std::io::ErrorKind;
@@ -85,7 +117,13 @@ fn is_lasting(error: &std::io::Error) -> bool {
 }
 
 /// Shakes hands and serves. Who calls is known from here on for every call of the connection.
-async fn secure(stream: TcpStream, acceptor: TlsAcceptor, stack: ServerStack, shutdown: CancellationToken) {
+async fn secure(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    stack: ServerStack,
+    shutdown: CancellationToken,
+    is_known: Arc<AtomicBool>,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "the client left");
         return;
@@ -106,6 +144,7 @@ async fn secure(stream: TcpStream, acceptor: TlsAcceptor, stack: ServerStack, sh
         .peer_certificates()
         .and_then(<[_]>::first)
         .and_then(peer_of);
+    is_known.store(peer.is_some(), Ordering::Relaxed);
     let connection = serve_connection(stream, peer, stack, shutdown);
     if peer.is_some() {
         return connection.await;
@@ -128,8 +167,10 @@ pub(crate) async fn serve_connection<IO>(
     let service = service_fn(move |request: http::Request<Incoming>| {
         let mut call = Call::new(request.map(Body::new));
         call.peer = peer;
-        let response = stack.clone().call(call);
-        async move { Ok::<_, Infallible>(into_response(response.await)) }
+        // In-process, log lines have the context of the request that calls.
+        let logged = tracing::error_span!(target: LOG_CONTEXT, "rpc", rpc = call.method.full_name);
+        let response = logged.in_scope(|| stack.clone().call(call));
+        async move { Ok::<_, Infallible>(into_response(response.await)) }.instrument(logged)
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _, stream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use roadstead_proto::{
     auth::v1::{
         IssueIdentityTokenRequest, IssueIdentityTokenResponse,
@@ -29,7 +29,7 @@ use roadstead_proto::{
 };
 use roadstead_rpc::{
     AllowList, CallPolicy, Endpoint, ErrorReason, MAX_MESSAGE_BYTES, Peer, Readiness, RpcChannel, RpcServer,
-    TaskSet, run_to_completion, status_with, with_retry_after,
+    TaskSet, bulk, run_to_completion, status_with, with_retry_after,
 };
 use tokio::{net::TcpListener, sync::Notify};
 use tokio_util::sync::CancellationToken;
@@ -95,42 +95,7 @@ impl BlobWriteService for Commanded {
         &self,
         request: Request<Streaming<AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
-        self.0.started.fetch_add(1, Ordering::SeqCst);
-        let state = (request.into_inner(), 0_u64, false, self.clone());
-        let answers = stream::try_unfold(state, |(mut requests, mut received, done, this)| async move {
-            if done {
-                return Ok(None);
-            }
-            let message = match requests.message().await? {
-                Some(AppendRequest {
-                    message: Some(append_request::Message::Open(open)),
-                }) => {
-                    if open.lease == "stall" {
-                        this.0.gate.notified().await;
-                    }
-                    append_response::Message::Credit(0)
-                }
-                Some(AppendRequest {
-                    message: Some(append_request::Message::Chunk(chunk)),
-                }) => {
-                    received += chunk.len() as u64;
-                    append_response::Message::Credit(chunk.len() as u64)
-                }
-                Some(AppendRequest { message: None }) => return Err(Status::invalid_argument("empty")),
-                None => append_response::Message::Checkpoint(Checkpoint {
-                    state: Bytes::new(),
-                    offset: received,
-                }),
-            };
-            let done = matches!(message, append_response::Message::Checkpoint(_));
-            Ok(Some((
-                AppendResponse {
-                    message: Some(message),
-                },
-                (requests, received, done, this),
-            )))
-        });
-        Ok(Response::new(Box::pin(answers)))
+        Ok(Response::new(Box::pin(self.answers(request.into_inner()))))
     }
 
     async fn finish(&self, request: Request<FinishRequest>) -> Result<Response<FinishResponse>, Status> {
@@ -186,6 +151,50 @@ impl BlobWriteService for Commanded {
     async fn abort(&self, _: Request<AbortRequest>) -> Result<Response<AbortResponse>, Status> {
         self.0.calls.fetch_add(1, Ordering::SeqCst);
         Ok(Response::new(AbortResponse {}))
+    }
+}
+
+impl Commanded {
+    /// Tells of each chunk how large it was, and at the end how large all were.
+    fn answers<S>(&self, requests: S) -> impl Stream<Item = Result<AppendResponse, Status>> + use<S>
+    where
+        S: Stream<Item = Result<AppendRequest, Status>> + Send + Unpin + 'static,
+    {
+        self.0.started.fetch_add(1, Ordering::SeqCst);
+        let state = (requests, 0_u64, false, self.clone());
+        stream::try_unfold(state, |(mut requests, mut received, done, this)| async move {
+            if done {
+                return Ok(None);
+            }
+            let message = match requests.try_next().await? {
+                Some(AppendRequest {
+                    message: Some(append_request::Message::Open(open)),
+                }) => {
+                    if open.lease == "stall" {
+                        this.0.gate.notified().await;
+                    }
+                    append_response::Message::Credit(0)
+                }
+                Some(AppendRequest {
+                    message: Some(append_request::Message::Chunk(chunk)),
+                }) => {
+                    received += chunk.len() as u64;
+                    append_response::Message::Credit(chunk.len() as u64)
+                }
+                Some(AppendRequest { message: None }) => return Err(Status::invalid_argument("empty")),
+                None => append_response::Message::Checkpoint(Checkpoint {
+                    state: Bytes::new(),
+                    offset: received,
+                }),
+            };
+            let done = matches!(message, append_response::Message::Checkpoint(_));
+            Ok(Some((
+                AppendResponse {
+                    message: Some(message),
+                },
+                (requests, received, done, this),
+            )))
+        })
     }
 }
 
@@ -254,6 +263,29 @@ impl Drop for World {
 impl World {
     /// Serves the commanded services as `blobs`, to the gateway only.
     pub(crate) async fn new(transport: Transport) -> Self {
+        Self::with(transport, |server, _| server).await
+    }
+
+    /// The same with the RPCs that carry blobs served in bulk.
+    pub(crate) async fn bulk(transport: Transport) -> Self {
+        Self::with(transport, |server, handlers| {
+            let (reader, writer) = (handlers.clone(), handlers);
+            server
+                .add_bulk::<bulk::Read, _, _>(move |mut requests| {
+                    let reader = reader.clone();
+                    async move {
+                        let request = requests.message().await?.expect("a request");
+                        Ok(reader.read(Request::new(request)).await?.into_inner())
+                    }
+                })
+                .add_bulk::<bulk::Append, _, _>(move |requests| {
+                    std::future::ready(Ok(writer.answers(requests)))
+                })
+        })
+        .await
+    }
+
+    async fn with(transport: Transport, change: impl FnOnce(RpcServer, Commanded) -> RpcServer) -> Self {
         let seen = Arc::new(Seen::default());
         let handlers = Commanded(seen.clone());
         let readiness = Readiness::new();
@@ -268,8 +300,9 @@ impl World {
         let server = RpcServer::new(Peer::Blobs, allow)
             .add_service(limited_write(handlers.clone()))
             .add_service(BlobReadServiceServer::new(handlers.clone()))
-            .add_service(DevIssuerServiceServer::new(handlers))
+            .add_service(DevIssuerServiceServer::new(handlers.clone()))
             .with_readiness(readiness.clone());
+        let server = change(server, handlers);
         let tasks = TaskSet::new(CancellationToken::new());
         let authority = Arc::new(Authority::new());
         let mut uri = String::new();

@@ -42,7 +42,10 @@ impl ConfigTree {
         if let Some(file) = sources.file.as_deref().filter(|file| !file.is_file()) {
             return Err(ConfigError::new(format!("there is no file {}", file.display())));
         }
-        let figment = sources.figment();
+        Self::of(sources.figment())
+    }
+
+    pub(crate) fn of(figment: Figment) -> Result<Self, ConfigError> {
         let mut profiles = figment
             .data()
             .map_err(|error| ConfigError::new(error.to_string()))?;

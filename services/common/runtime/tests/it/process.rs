@@ -139,6 +139,16 @@ async fn serves_and_ends_in_order_on_sigterm_and_sigint() {
 }
 
 #[tokio::test]
+async fn a_signal_that_answers_the_ready_line_is_not_too_early() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().expect("directory");
+        let mut service = Service::start(dir.path(), &[("runtime.drain_delay", "0s")], &[]);
+        service.signal(Signal::TERM);
+        assert_eq!(service.ended().await.code(), Some(0));
+    }
+}
+
+#[tokio::test]
 async fn spans_are_exported_where_the_standard_variable_says_and_never_hold_up_the_end() {
     let collector = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let endpoint = format!("http://{}", collector.local_addr().expect("bound"));

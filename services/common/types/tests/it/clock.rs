@@ -21,6 +21,21 @@ fn a_fixed_clock_moves_only_by_its_control() {
 }
 
 #[test]
+fn setting_a_clock_lets_no_time_pass() {
+    let (clock, control) = Clock::fixed(UNIX_EPOCH + Duration::from_hours(400_000));
+    let before = clock.read();
+    control.advance(Duration::from_secs(3));
+    let after = clock.read();
+    assert_eq!(after.uptime, before.uptime + Duration::from_secs(3));
+    assert_eq!(after.now, before.now + Duration::from_secs(3));
+    control.set(UNIX_EPOCH);
+    assert_eq!(
+        (clock.read().now, clock.read().uptime),
+        (UNIX_EPOCH, after.uptime)
+    );
+}
+
+#[test]
 fn the_system_clock_goes_forward() {
     let clock = Clock::system();
     // The first minute of 2025: no machine that builds this is earlier.

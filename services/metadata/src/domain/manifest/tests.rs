@@ -43,6 +43,34 @@ fn an_image_names_its_config_and_layers() {
     assert_eq!(manifest.subject, None);
 }
 
+/// Go's parser ignores case and takes the last: a client would pull what the registry does not know to be needed.
+#[test]
+fn a_descriptor_that_others_read_differently_is_refused() {
+    for second in [
+        "Digest",
+        "DIGEST",
+        "digest",
+        "\\u0064igest",
+        "MediaType",
+        "Size",
+        "\u{17f}ize",
+    ] {
+        for member in ["config", "layers", "subject"] {
+            let mut manifest = image();
+            manifest["subject"] = descriptor(OCI_IMAGE_MANIFEST, 3);
+            let with_second = format!("{{\"digest\":\"{}\",\"size\":1,\"{second}\":1}}", digest(9));
+            let placeholder = json!("HERE");
+            manifest[member] = match member {
+                "layers" => json!([placeholder]),
+                _ => placeholder,
+            };
+            let text = manifest.to_string().replace("\"HERE\"", &with_second);
+            let error = Manifest::parse(text.as_bytes(), OCI_IMAGE_MANIFEST).unwrap_err();
+            assert!(error.starts_with(member), "{member} {second}: {error}");
+        }
+    }
+}
+
 #[test]
 fn content_type_parameters_are_ignored_and_a_contradiction_is_refused() {
     assert!(

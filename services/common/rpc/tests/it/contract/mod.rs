@@ -1,6 +1,7 @@
 //! What a caller may rely on, over every transport.
 
 mod authorization;
+mod bulk;
 mod calls;
 mod failures;
 mod retries;
