@@ -74,9 +74,9 @@ const DAMAGES: &[(&str, Invariant, Damage)] = &[
         Invariant::DatabaseIntact,
         |data| {
             let path = data.join("metadata/metadata.db");
+            let at = first_page_of(&path, "tags")?;
             let mut bytes = std::fs::read(&path)?;
-            let middle = bytes.len() / 2;
-            bytes[middle..middle + 4096].fill(0xa5);
+            bytes[at..at + 512].fill(0xa5);
             Ok(std::fs::write(path, bytes)?)
         },
     ),
@@ -277,6 +277,20 @@ fn database(data: &Path, service: &str) -> Result<Connection> {
     // Damage keeps no rules.
     connection.pragma_update(None, "foreign_keys", false)?;
     Ok(connection)
+}
+
+/// Where a table begins in the file. Not any page will do: one that is free may hold what it likes.
+fn first_page_of(database: &Path, table: &str) -> Result<usize> {
+    let connection = Connection::open(database)?;
+    // Else a newer copy of the page may lie in the log.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    let page: u32 = connection.query_row(
+        "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = ?1",
+        [table],
+        |row| row.get(0),
+    )?;
+    let size: u32 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+    Ok(usize::try_from((page - 1) * size)?)
 }
 
 fn sql(data: &Path, service: &str, statements: &str) -> Result<()> {
