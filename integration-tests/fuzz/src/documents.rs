@@ -8,7 +8,7 @@ use roadstead_metadata::fuzzing as metadata;
 use roadstead_types::Digest;
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{MapAccess, SeqAccess, Visitor},
 };
 use serde_json::Value;
 
@@ -217,12 +217,15 @@ fn key_set(text: &str) {
     let Some(keys) = auth::published_keys(text) else {
         return;
     };
-    let published: Vec<IgnoredAny> = serde_json::from_str::<Value>(text)
-        .ok()
-        .and_then(|mut set| serde_json::from_value(set["keys"].take()).ok())
-        .unwrap_or_default();
+    // The library also reads a set that is written as a list of its fields.
+    let published = match serde_json::from_str(text) {
+        Ok(Value::Object(mut set)) => set.remove("keys"),
+        Ok(Value::Array(fields)) => fields.into_iter().next(),
+        _ => None,
+    };
+    let published = published.as_ref().and_then(Value::as_array).map_or(0, Vec::len);
     for (algorithm, count) in keys {
         assert!(!algorithm.starts_with("HS"), "{algorithm} from {text}");
-        assert!(count <= published.len().min(32), "{count} keys from {text}");
+        assert!(count <= published.min(32), "{count} keys from {text}");
     }
 }

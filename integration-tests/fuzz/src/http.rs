@@ -368,8 +368,8 @@ fn token_of(line: &HeaderValue) -> Option<String> {
         Credential::Token(token) => {
             let token = token.expose_secret().to_owned();
             assert!(!token.is_empty());
-            let telling = token.len() >= 8 && !"SecretBox<str>([REDACTED])".contains(&token);
-            assert!(!telling || !shown.contains(&token), "{shown} shows the token");
+            // The same for every token, whatever is in it.
+            assert_eq!(shown, "Token(SecretBox<str>([REDACTED]))");
             Some(token)
         }
     }

@@ -68,7 +68,9 @@ pub fn parse_assignment(text: &str) -> Result<(String, Value), ConfigError> {
         .ok_or_else(|| ConfigError::new(format!("`{text}` is not of the form section.key=value")))?;
     let parsed = toml::from_str::<Dict>(&format!("value = {value}"))
         .ok()
-        .and_then(|mut table| table.remove("value"));
+        .and_then(|mut table| table.remove("value"))
+        // Such a number would be wider than TOML's, in which the configuration is shown.
+        .filter(|value| toml::Value::try_from(value).is_ok());
     Ok((
         key.trim().to_owned(),
         parsed.unwrap_or_else(|| Value::from(value)),
@@ -120,6 +122,9 @@ mod tests {
         );
         let (_, value) = parse_assignment("gateway.dev=true").expect("boolean");
         assert_eq!(value.to_bool(), Some(true));
+        let (_, value) = parse_assignment("gateway.page_size=277777777777777777777777777777").expect("text");
+        assert!(value.as_str().is_some(), "TOML has no such number");
+
         assert!(parse_assignment("listen=1").is_err());
         assert!(parse_assignment("gateway.dev").is_err());
     }
