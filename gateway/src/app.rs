@@ -22,7 +22,7 @@ use roadstead_types::Clock;
 
 use crate::{
     Config, address::Addresses, auth, call::Call, dev_secret::DevSecret, error::Failure,
-    pull_events::PullEvents,
+    pull_events::PullEvents, refusals::Refusals,
 };
 
 /// Shared by all requests; made once.
@@ -35,6 +35,7 @@ pub(crate) struct App {
     /// For the calls that the gateway passes on as they are.
     pub(crate) channels: Channels,
     pub(crate) pull_events: PullEvents,
+    pub(crate) refusals: Refusals,
     /// Set when the listener is there, and only with `dev`.
     pub(crate) dev_secret: OnceLock<Arc<DevSecret>>,
 }
@@ -42,6 +43,7 @@ pub(crate) struct App {
 /// The channels that are used without a generated client: blobs for bytes, the others for administration that passes
 /// through the gateway.
 pub(crate) struct Channels {
+    pub(crate) auth: RpcChannel,
     pub(crate) blobs: RpcChannel,
     pub(crate) metadata: RpcChannel,
     pub(crate) events: RpcChannel,

@@ -26,6 +26,9 @@ use crate::{
     error::{Challenge, ErrorCode, Failure},
 };
 
+/// The most that a message says of who calls: a subject may be as long as its issuer likes, and the rest has to be said too.
+const WHO_LIMIT: usize = 200;
+
 /// The one who calls, as far as the token tells.
 pub(crate) enum Caller<'a> {
     /// No token.
@@ -75,6 +78,11 @@ impl<'a> Caller<'a> {
                 Challenge::InvalidToken,
                 "the token is not valid here; get another at the realm",
             )),
+            Err(VerifyError::Revoked(claims)) => Err(Failure::unauthorized(
+                Challenge::InvalidToken,
+                "the token was revoked; get another at the realm",
+            )
+            .refusing(&claims.principal, "the token was revoked")),
             Err(error @ VerifyError::KeysUnavailable) => Err(Failure::from(Status::from(error))),
         }
     }
@@ -92,7 +100,7 @@ impl<'a> Caller<'a> {
             {
                 (Ground::PushGrant, (*token).to_owned())
             }
-            Self::Expired { .. } => return Err(expired()),
+            Self::Expired { claims, .. } => return Err(expired(claims)),
         };
         Ok(ReadAccess {
             ground: ground.into(),
@@ -107,9 +115,23 @@ impl<'a> Caller<'a> {
             (ErrorReason::PermissionMissing, Self::Holder { claims, .. }) => {
                 lacking(claims, name, Action::Pull)
             }
-            (ErrorReason::PermissionMissing, Self::Expired { .. }) => expired(),
+            (ErrorReason::PermissionMissing, Self::Expired { claims, .. }) => expired(claims),
             _ => Failure::from(status),
         }
+    }
+
+    /// Explains why metadata refused to say whether a blob is there. A client that came to push has nothing to show its user
+    /// of an answer to HEAD. Told that there is nothing, as it is of every blob, it goes on, and shows the next refusal.
+    pub(crate) fn explain_look(&self, name: &RepositoryName, status: Status) -> Failure {
+        let failure = self.explain_read(name, status);
+        if failure.status() == StatusCode::FORBIDDEN && self.has_asked_for(name, Action::Push) {
+            return Failure::new(
+                StatusCode::NOT_FOUND,
+                ErrorCode::BlobUnknown,
+                "the blob is unknown",
+            );
+        }
+        failure
     }
 
     /// The token with which the caller may write; metadata verifies it again.
@@ -126,7 +148,7 @@ impl<'a> Caller<'a> {
             Self::Expired { token, claims } if expiry == Expiry::PushGrant && claims.allows(name, action) => {
                 Ok(token)
             }
-            Self::Expired { .. } => Err(expired()),
+            Self::Expired { claims, .. } => Err(expired(claims)),
         }
     }
 
@@ -179,27 +201,47 @@ pub(crate) fn token_needed() -> Failure {
 }
 
 /// The refusal of a caller whose token was good once.
-pub(crate) fn expired() -> Failure {
+pub(crate) fn expired(claims: &RegistryClaims) -> Failure {
     Failure::unauthorized(
         Challenge::InvalidToken,
         "the token has expired; get another at the realm",
     )
+    .refusing(&claims.principal, "the token had expired")
 }
 
+/// The refusal of a good token that does not carry the action. The client's own error text says what is missing and how to
+/// find out more.
 fn lacking(claims: &RegistryClaims, name: &RepositoryName, action: Action) -> Failure {
     let principal = &claims.principal;
-    if principal.is_anonymous() || !claims.was_denied(name, action) {
+    let denial = claims.denial(name, action).filter(|_| !principal.is_anonymous());
+    let Some(denial) = denial else {
         let message = format!("the token does not carry {action} for {name}; get one that does at the realm");
         return Failure::unauthorized(Challenge::InsufficientScope, message);
-    }
+    };
+    let who = principal.to_string();
+    let who = &who[..who.floor_char_boundary(WHO_LIMIT)];
+    let what = match action {
+        Action::Pull => "pull from",
+        Action::Push => "push to",
+        Action::Delete => "delete from",
+    };
+    let capability = format!("repo.{action}");
+    let why = denial
+        .why
+        .as_deref()
+        .unwrap_or("no role of the caller there gives it");
     let message = format!(
-        "{principal} may not {action} here: no grant of {action} covers {name}; ask its owner for one"
+        "{who} may not {what} {name}: needs the capability {capability} on repository {name}; {why}. \
+         Run: roadstead iam explain --repo {name} --action {action}"
     );
-    Failure::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message).detailed(json!({
-        "identity": { "issuer": principal.issuer, "subject": principal.subject },
-        "resource": format!("repository:{name}"),
-        "action": action.as_str(),
-    }))
+    Failure::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message)
+        .detailed(json!({
+            "identity": { "issuer": principal.issuer, "subject": principal.subject },
+            "resource": format!("repository:{name}"),
+            "action": action.as_str(),
+            "capability": capability,
+        }))
+        .refusing(principal, why.to_owned())
 }
 
 /// Writes the challenge: exactly one, Bearer, all scopes in one parameter.

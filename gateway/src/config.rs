@@ -44,6 +44,9 @@ pub struct Config {
     pub max_tags_per_push: usize,
     /// Pull events that wait for the events service. What does not fit is counted and dropped.
     pub pull_event_buffer: usize,
+    /// How long refusals of one identity are counted before they become events, one for each repository and action.
+    #[serde(with = "humantime_serde")]
+    pub refusal_event_interval: Duration,
 }
 
 impl Default for Config {
@@ -62,6 +65,7 @@ impl Default for Config {
             page_size: 1000,
             max_tags_per_push: 64,
             pull_event_buffer: 10_000,
+            refusal_event_interval: Duration::from_mins(1),
         }
     }
 }
@@ -83,6 +87,7 @@ impl Validate for Config {
         let positive_durations = [
             ("body_idle_timeout", self.body_idle_timeout),
             ("header_timeout", self.header_timeout),
+            ("refusal_event_interval", self.refusal_event_interval),
         ];
         for (key, value) in positive_durations {
             if value.is_zero() {
@@ -150,8 +155,9 @@ mod tests {
             page_size: 0,
             max_tags_per_push: 9,
             pull_event_buffer: 0,
+            refusal_event_interval: Duration::ZERO,
             ..Config::default()
         };
-        assert_eq!(problems_of(&config).len(), 9);
+        assert_eq!(problems_of(&config).len(), 10);
     }
 }

@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use roadstead_types::Principal;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -87,11 +88,30 @@ pub struct Failure {
     challenge: Option<Challenge>,
     scope: Option<String>,
     cause: Option<String>,
+    refusal: Option<Box<Refusal>>,
+    oauth: Option<&'static str>,
+}
+
+/// A known identity was refused, which auditors hear of.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) principal: Principal,
+    /// What was missing.
+    pub(crate) why: Cow<'static, str>,
 }
 
 #[derive(Serialize)]
 struct ErrorBody<'a> {
     errors: [ErrorEntry<'a>; 1],
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    oauth: Option<OauthError<'a>>,
+}
+
+/// The same as clients of OAuth read it (RFC 6749, section 5.2).
+#[derive(Serialize)]
+struct OauthError<'a> {
+    error: &'static str,
+    error_description: &'a str,
 }
 
 #[derive(Serialize)]
@@ -114,6 +134,8 @@ impl Failure {
             challenge: None,
             scope: None,
             cause: None,
+            refusal: None,
+            oauth: None,
         }
     }
 
@@ -179,6 +201,38 @@ impl Failure {
         self
     }
 
+    pub(crate) fn refusing(mut self, principal: &Principal, why: impl Into<Cow<'static, str>>) -> Self {
+        if !principal.is_anonymous() {
+            self.refusal = Some(Box::new(Refusal {
+                principal: principal.clone(),
+                why: why.into(),
+            }));
+        }
+        self
+    }
+
+    /// Names the error for clients of OAuth.
+    pub(crate) fn oauth(mut self, error: &'static str) -> Self {
+        self.oauth = Some(error);
+        self
+    }
+
+    /// Names the error for clients of OAuth by its status, unless it is named already.
+    pub(crate) fn in_oauth(self) -> Self {
+        let error = self.oauth.unwrap_or(match self.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "invalid_grant",
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => "temporarily_unavailable",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request",
+        });
+        self.oauth(error)
+    }
+
+    /// Who was refused, if it is known.
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_deref()
+    }
+
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
@@ -211,13 +265,21 @@ impl IntoResponse for Failure {
             let cause = self.cause.as_deref().unwrap_or(&self.message);
             tracing::warn!(status = self.status.as_u16(), cause, "request failed");
         }
+        let message = &self.message[..self.message.floor_char_boundary(MESSAGE_LIMIT)];
         let entry = ErrorEntry {
             code: self.code,
-            message: &self.message[..self.message.floor_char_boundary(MESSAGE_LIMIT)],
+            message,
             detail: self.detail.as_ref(),
         };
+        let body = ErrorBody {
+            errors: [entry],
+            oauth: self.oauth.map(|error| OauthError {
+                error,
+                error_description: message,
+            }),
+        };
         // Serialising text, a name and a JSON value into memory cannot fail.
-        let body = serde_json::to_vec(&ErrorBody { errors: [entry] }).unwrap_or_default();
+        let body = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();

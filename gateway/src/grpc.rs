@@ -1,4 +1,5 @@
-//! gRPC and gRPC-Web beside `/v2/`, on the same port: an explicit list of methods, passed on to the services that own them.
+//! gRPC and gRPC-Web beside `/v2/`, on the same port: an explicit list of methods (`rpcs`), passed on to the services that
+//! own them.
 //!
 //! The gateway checks the access token, so that nothing unauthenticated gets further, and passes the call on byte for
 //! byte. The owning service checks the token again and decides what its bearer may see.
@@ -10,32 +11,21 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use http::{HeaderMap, HeaderName, Method, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use roadstead_rpc::{ErrorReason, RpcChannel, status};
 use tonic::{Code, Status, body::Body};
 use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, Service, ServiceExt as _};
 
-use crate::{app::App, auth};
+use crate::{
+    app::App,
+    auth,
+    call::{Call, REQUEST_ID},
+    rpcs::{self, Owner},
+};
 
-/// Who owns a method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owner {
-    Metadata,
-    Events,
-}
-
-/// Everything that passes; anything else is UNIMPLEMENTED.
-const METHODS: [(&str, Owner); 2] = [
-    ("/roadstead.events.v1.EventQueryService/ListEvents", Owner::Events),
-    (
-        "/roadstead.metadata.v1.RepositoryAdminService/ListTagHistory",
-        Owner::Metadata,
-    ),
-];
-
-/// The administration's requests are questions; none is longer than this.
+/// The administration's requests are questions and small changes; none is longer than this.
 const REQUEST_LIMIT: usize = 64 * 1024;
 
 /// What crosses to the service. Everything else is between the client and the gateway; trace context is set anew. So is
@@ -46,23 +36,29 @@ const PASSED_ON: [HeaderName; 3] = [
     HeaderName::from_static("grpc-accept-encoding"),
 ];
 
+/// What the services hear of the request beside that, for their events. It explains and authorises nothing; what a client
+/// sends under these names goes no further.
+const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("x-roadstead-client-address");
+const USER_AGENT: HeaderName = HeaderName::from_static("x-roadstead-user-agent");
+
 /// Whether a request is gRPC or gRPC-Web.
 pub(crate) fn is_grpc(method: &Method, headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     *method == Method::POST && content_type.is_some_and(|value| value.starts_with(b"application/grpc"))
 }
 
 /// The route as metrics and spans name it.
 pub(crate) fn template(path: &str) -> &'static str {
-    METHODS
-        .iter()
-        .find(|(known, _)| *known == path)
-        .map_or("/{unknown rpc}", |(known, _)| known)
+    rpcs::find(path).map_or("/{unknown rpc}", |(known, _)| known)
 }
 
 /// Answers a gRPC or gRPC-Web call.
-pub(crate) async fn serve(app: Arc<App>, request: Request<axum::body::Body>) -> Response<axum::body::Body> {
-    let service = GrpcWebLayer::new().layer(Forward(app));
+pub(crate) async fn serve(
+    app: Arc<App>,
+    call: Arc<Call>,
+    request: Request<axum::body::Body>,
+) -> Response<axum::body::Body> {
+    let service = GrpcWebLayer::new().layer(Forward(app, call));
     match service
         .oneshot(request.map(|body| Body::new(Limited::new(body, REQUEST_LIMIT))))
         .await
@@ -74,7 +70,7 @@ pub(crate) async fn serve(app: Arc<App>, request: Request<axum::body::Body>) -> 
 
 /// The service below the gRPC-Web translation.
 #[derive(Clone)]
-struct Forward(Arc<App>);
+struct Forward(Arc<App>, Arc<Call>);
 
 impl Service<Request<Body>> for Forward {
     type Response = Response<Body>;
@@ -86,19 +82,23 @@ impl Service<Request<Body>> for Forward {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let app = self.0.clone();
-        Box::pin(async move { Ok(forward(&app, request).await.unwrap_or_else(Status::into_http)) })
+        let Self(app, call) = self.clone();
+        Box::pin(async move {
+            Ok(forward(&app, &call, request)
+                .await
+                .unwrap_or_else(Status::into_http))
+        })
     }
 }
 
-async fn forward(app: &App, request: Request<Body>) -> Result<Response<Body>, Status> {
-    let path = request.uri().path();
-    let Some((path, owner)) = METHODS.iter().find(|(known, _)| *known == path) else {
+async fn forward(app: &App, call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
+    let Some((path, owner)) = rpcs::find(request.uri().path()) else {
         let message = "the registry's gRPC surface has no such method";
         return Err(status(Code::Unimplemented, ErrorReason::Unsupported, message));
     };
     authenticate(app, request.headers())?;
     let mut channel: RpcChannel = match owner {
+        Owner::Auth => app.channels.auth.clone(),
         Owner::Metadata => app.channels.metadata.clone(),
         Owner::Events => app.channels.events.clone(),
     };
@@ -108,10 +108,20 @@ async fn forward(app: &App, request: Request<Body>) -> Result<Response<Body>, St
     *forwarded.uri_mut() = Uri::from_static(path);
     *forwarded.version_mut() = http::Version::HTTP_2;
     let headers = forwarded.headers_mut();
-    headers.insert(header::TE, http::HeaderValue::from_static("trailers"));
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
     for name in PASSED_ON {
         if let Some(value) = parts.headers.get(&name) {
             headers.insert(name, value.clone());
+        }
+    }
+    headers.insert(REQUEST_ID, call.request_id.clone());
+    for (name, text) in [
+        (CLIENT_ADDRESS, call.client.to_string().as_str()),
+        (USER_AGENT, call.user_agent()),
+    ] {
+        // Visible ASCII, both.
+        if let Ok(value) = HeaderValue::from_str(text) {
+            headers.insert(name, value);
         }
     }
     channel.ready().await?.call(forwarded).await
@@ -139,8 +149,6 @@ fn authenticate(app: &App, headers: &HeaderMap) -> Result<(), Status> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -162,26 +170,5 @@ mod tests {
         assert!(!is(Method::GET, "application/grpc"));
         assert!(!is(Method::POST, "application/json"));
         assert!(!is_grpc(&Method::POST, &HeaderMap::new()));
-    }
-
-    #[test]
-    fn the_list_is_of_methods_that_exist() {
-        use prost::Message as _;
-
-        let descriptors = prost_types::FileDescriptorSet::decode(roadstead_proto::DESCRIPTORS).unwrap();
-        let methods: Vec<String> = descriptors
-            .file
-            .iter()
-            .flat_map(|file| file.service.iter().map(move |service| (file.package(), service)))
-            .flat_map(|(package, service)| {
-                service
-                    .method
-                    .iter()
-                    .map(move |method| format!("/{package}.{}/{}", service.name(), method.name()))
-            })
-            .collect();
-        for (path, _) in METHODS {
-            assert!(methods.iter().any(|method| method == path), "{path}");
-        }
     }
 }

@@ -36,14 +36,18 @@ mod grpc;
 mod in_flight;
 mod multipart;
 pub mod path;
+mod publisher;
 mod pull_events;
 pub mod query;
 pub mod range;
 pub mod reason;
+mod refusals;
 mod respond;
 mod routes;
+mod rpcs;
 mod server;
 mod stack;
+pub mod surface;
 
 use std::sync::{Arc, OnceLock};
 
@@ -61,6 +65,7 @@ use crate::{
     app::{App, Channels, Services},
     dev_secret::DevSecret,
     pull_events::PullEvents,
+    refusals::Refusals,
     stack::Stack,
 };
 
@@ -99,7 +104,7 @@ pub enum Error {
 
 /// The gateway, ready to serve.
 pub struct BuiltGateway {
-    /// Its background work: fetching keys and publishing pulls. It goes on until the last request is answered.
+    /// Its background work: fetching keys, publishing pulls and refusals. It goes on until the last request is answered.
     pub tasks: TaskSet,
     /// Whether it can serve.
     pub readiness: Readiness,
@@ -134,7 +139,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<BuiltGateway, Error> {
     if config.dev && !public.is_loopback() {
         return Err(Error::DevNeedsLoopback(public.listen));
     }
-    // Not under `shutdown`: requests in flight still need keys and report pulls.
+    // Not under `shutdown`: requests in flight still need keys, and report pulls and refusals.
     let tasks = TaskSet::new(CancellationToken::new());
     let readiness = Readiness::new();
     let verifier = Verifier::new(auth.clone(), clock.clone(), &tasks);
@@ -142,7 +147,9 @@ pub async fn build(config: Config, deps: Deps) -> Result<BuiltGateway, Error> {
         addresses: Addresses::new(&public, config.trusted_proxies.clone()),
         services: Services::new(&auth, &metadata, &blobs),
         pull_events: PullEvents::start(&events, config.pull_event_buffer, &tasks),
+        refusals: Refusals::start(&events, config.refusal_event_interval, clock.clone(), &tasks),
         channels: Channels {
+            auth,
             blobs,
             metadata,
             events,

@@ -57,6 +57,18 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The kinds that there is something at.
+    pub const ALL: [Self; 8] = [
+        Self::Base,
+        Self::Catalog,
+        Self::Manifest,
+        Self::Blob,
+        Self::Uploads,
+        Self::Upload,
+        Self::Tags,
+        Self::Referrers,
+    ];
+
     /// The route as metrics and spans name it.
     pub const fn template(self) -> &'static str {
         match self {

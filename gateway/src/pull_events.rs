@@ -3,26 +3,26 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use bytes::Bytes;
 use http::HeaderValue;
-use roadstead_proto::events::v1::{PublishEventsRequest, ingest_service_client::IngestServiceClient};
-use roadstead_rpc::{ErrorReason, RpcChannel, TaskSet};
+use roadstead_rpc::{RpcChannel, TaskSet};
 use roadstead_types::{Clock, Principal, RepositoryName, Tag, media_type};
 use serde::Serialize;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::call::Call;
+use crate::{
+    call::Call,
+    publisher::{BATCH, Counters, Publisher, rfc3339},
+};
 
-/// As many as the contract allows: each batch is a transaction of the log.
-const BATCH: usize = 1000;
 /// How long a batch gathers.
 const GATHER: Duration = Duration::from_millis(500);
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-const LAST_RETRY: Duration = Duration::from_secs(30);
-/// How long the last batch may take at the end.
-const LAST_FLUSH: Duration = Duration::from_secs(2);
+const COUNTERS: Counters = Counters {
+    published: "gateway_pull_events_published_total",
+    dropped: "gateway_pull_events_dropped_total",
+};
 
 /// Where pulls are reported.
 #[derive(Debug)]
@@ -124,10 +124,6 @@ impl PullEvent {
             Some(tag) => format!("{repository}:{tag}"),
             None => format!("{repository}@{}", self.digest),
         };
-        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.unix_millis) * 1_000_000)
-            .ok()
-            .and_then(|time| time.format(&Rfc3339).ok())
-            .unwrap_or_default();
         let actor = self.actor.as_ref();
         let event = CloudEvent {
             specversion: "1.0",
@@ -135,7 +131,7 @@ impl PullEvent {
             source: "/registry",
             event_type: "dev.roadstead.registry.pull.v1",
             subject,
-            time,
+            time: rfc3339(self.unix_millis),
             datacontenttype: "application/json",
             repository,
             data: Data {
@@ -164,11 +160,9 @@ impl PullEvents {
     /// Starts the publisher as a task of `tasks`.
     pub(crate) fn start(events: &RpcChannel, capacity: usize, tasks: &TaskSet) -> Self {
         let (sender, receiver) = mpsc::channel(capacity);
-        let publisher = Publisher {
-            client: IngestServiceClient::new(events.clone()),
-            stop: tasks.token().clone(),
-        };
-        tasks.spawn("pull-events", publisher.run(receiver));
+        let stop = tasks.token().clone();
+        let publisher = Publisher::new(events, stop.clone(), COUNTERS);
+        tasks.spawn("pull-events", run(publisher, receiver, stop));
         Self { sender }
     }
 
@@ -176,89 +170,40 @@ impl PullEvents {
     pub(crate) fn publish(&self, event: impl FnOnce() -> PullEvent) {
         match self.sender.try_reserve() {
             Ok(permit) => permit.send(event()),
-            Err(_) => count_dropped(1),
+            Err(_) => COUNTERS.count_dropped(1),
         }
     }
 }
 
-fn count_dropped(number: usize) {
-    metrics::counter!("gateway_pull_events_dropped_total").increment(number as u64);
-}
-
-struct Publisher {
-    client: IngestServiceClient<RpcChannel>,
-    stop: CancellationToken,
-}
-
-impl Publisher {
-    async fn run(mut self, mut receiver: mpsc::Receiver<PullEvent>) {
-        let stop = self.stop.clone();
-        let mut batch = Vec::with_capacity(BATCH);
-        loop {
-            let received = stop
-                .run_until_cancelled(receiver.recv_many(&mut batch, BATCH))
-                .await;
-            if !matches!(received, Some(1..)) {
-                break;
-            }
-            if batch.len() < BATCH
-                && stop
-                    .run_until_cancelled(tokio::time::sleep(GATHER))
-                    .await
-                    .is_some()
+async fn run(mut publisher: Publisher, mut receiver: mpsc::Receiver<PullEvent>, stop: CancellationToken) {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        let received = stop
+            .run_until_cancelled(receiver.recv_many(&mut batch, BATCH))
+            .await;
+        if !matches!(received, Some(1..)) {
+            break;
+        }
+        if batch.len() < BATCH
+            && stop
+                .run_until_cancelled(tokio::time::sleep(GATHER))
+                .await
+                .is_some()
+        {
+            while batch.len() < BATCH
+                && let Ok(event) = receiver.try_recv()
             {
-                while batch.len() < BATCH
-                    && let Ok(event) = receiver.try_recv()
-                {
-                    batch.push(event);
-                }
+                batch.push(event);
             }
-            self.deliver(&batch).await;
-            batch.clear();
         }
-        receiver.close();
-        while receiver.recv_many(&mut batch, BATCH).await > 0 {
-            self.deliver(&batch).await;
-            batch.clear();
-        }
+        publisher.deliver(encode(&mut batch)).await;
     }
+    receiver.close();
+    while receiver.recv_many(&mut batch, BATCH).await > 0 {
+        publisher.deliver(encode(&mut batch)).await;
+    }
+}
 
-    /// Publishes a batch, however long events is away. When the gateway stops, there is one last attempt.
-    async fn deliver(&mut self, batch: &[PullEvent]) {
-        let cloudevents_json: Vec<_> = batch.iter().map(|event| event.to_json().into()).collect();
-        let request = PublishEventsRequest { cloudevents_json };
-        let mut wait = FIRST_RETRY;
-        loop {
-            let is_last = self.stop.is_cancelled();
-            let publish = self.client.publish_events(request.clone());
-            let outcome = if is_last {
-                match tokio::time::timeout(LAST_FLUSH, publish).await {
-                    Ok(outcome) => outcome,
-                    Err(_) => return count_dropped(batch.len()),
-                }
-            } else {
-                publish.await
-            };
-            let Err(status) = outcome else {
-                metrics::counter!("gateway_pull_events_published_total").increment(batch.len() as u64);
-                return;
-            };
-            // Events finds fault with the batch itself: it will not like it better the next time.
-            let is_hopeless = roadstead_rpc::reason(&status) == ErrorReason::ArgumentInvalid;
-            if is_last || is_hopeless {
-                tracing::warn!(
-                    events = batch.len(),
-                    cause = status.message(),
-                    "pull events were dropped"
-                );
-                return count_dropped(batch.len());
-            }
-            tracing::debug!(
-                cause = status.message(),
-                "pull events wait for the events service"
-            );
-            let _ = self.stop.run_until_cancelled(tokio::time::sleep(wait)).await;
-            wait = (wait * 2).min(LAST_RETRY);
-        }
-    }
+fn encode(batch: &mut Vec<PullEvent>) -> Vec<Bytes> {
+    batch.drain(..).map(|event| event.to_json().into()).collect()
 }

@@ -33,7 +33,7 @@ pub fn rendering(reason: ErrorReason) -> Rendering {
     use ErrorReason as R;
     let (status, code, fixed) = match reason {
         R::NameInvalid | R::TagInvalid => (StatusCode::BAD_REQUEST, C::NameInvalid, None),
-        R::RepositoryUnknown => (StatusCode::NOT_FOUND, C::NameUnknown, None),
+        R::RepositoryUnknown | R::NotFound => (StatusCode::NOT_FOUND, C::NameUnknown, None),
         R::DigestInvalid | R::DigestMismatch => (StatusCode::BAD_REQUEST, C::DigestInvalid, None),
         R::ManifestUnknown => (StatusCode::NOT_FOUND, C::ManifestUnknown, None),
         R::ManifestInvalid => (StatusCode::BAD_REQUEST, C::ManifestInvalid, None),
@@ -41,11 +41,13 @@ pub fn rendering(reason: ErrorReason) -> Rendering {
         R::ManifestTooLarge | R::BlobTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, C::SizeInvalid, None),
         R::ManifestBlobUnknown => (StatusCode::BAD_REQUEST, C::ManifestBlobUnknown, None),
         R::BlobUnknown => (StatusCode::NOT_FOUND, C::BlobUnknown, None),
-        R::ContentReferenced | R::Unsupported => (StatusCode::METHOD_NOT_ALLOWED, C::Unsupported, None),
+        R::ContentReferenced | R::Unsupported | R::RoleBuiltIn => {
+            (StatusCode::METHOD_NOT_ALLOWED, C::Unsupported, None)
+        }
         R::RangeNotSatisfiable | R::UploadOutOfOrder => {
             (StatusCode::RANGE_NOT_SATISFIABLE, C::RangeInvalid, None)
         }
-        R::PageTokenInvalid | R::ArgumentInvalid | R::ScopeInvalid => {
+        R::PageTokenInvalid | R::ArgumentInvalid | R::ScopeInvalid | R::IdentityInvalid => {
             (StatusCode::BAD_REQUEST, C::Unsupported, None)
         }
         R::TooManyTags => (StatusCode::URI_TOO_LONG, C::SizeInvalid, None),
@@ -55,9 +57,10 @@ pub fn rendering(reason: ErrorReason) -> Rendering {
         R::TokenMissing | R::TokenInvalid | R::TokenExpired | R::ScopeInsufficient | R::IssuerUntrusted => {
             (StatusCode::UNAUTHORIZED, C::Unauthorized, None)
         }
-        R::PermissionMissing | R::IdentityUnknown | R::DevIssuerRefused => {
+        R::PermissionMissing | R::CapabilityMissing | R::IdentityUnknown | R::DevIssuerRefused => {
             (StatusCode::FORBIDDEN, C::Denied, None)
         }
+        R::AlreadyExists | R::NotEmpty | R::PathTombstoned => (StatusCode::CONFLICT, C::Denied, None),
         R::Overloaded => (StatusCode::TOO_MANY_REQUESTS, C::TooManyRequests, Some(TRY_AGAIN)),
         R::IssuerUnavailable => (StatusCode::SERVICE_UNAVAILABLE, C::Unavailable, None),
         R::StorageUnavailable | R::Unavailable | R::DeadlineExceeded => {
@@ -127,12 +130,20 @@ fn detail(reason: ErrorReason, status: &Status) -> Option<Value> {
     match reason {
         ErrorReason::ManifestBlobUnknown => list("missing"),
         ErrorReason::ContentReferenced => list("parents"),
-        ErrorReason::PermissionMissing => {
-            let said = |key| roadstead_rpc::detail(status, key);
-            let (identity, resource, action) = (said("identity"), said("resource"), said("action"));
-            identity.as_ref().or(resource.as_ref()).or(action.as_ref())?;
-            Some(json!({ "identity": identity, "resource": resource, "action": action }))
-        }
+        ErrorReason::PermissionMissing => said(status, ["identity", "resource", "action"]),
+        ErrorReason::CapabilityMissing => said(status, ["identity", "resource", "capability"]),
         _ => None,
     }
+}
+
+/// What the service said under each key; none when it said nothing.
+fn said(status: &Status, keys: [&str; 3]) -> Option<Value> {
+    let values = keys.map(|key| roadstead_rpc::detail(status, key));
+    values.iter().flatten().next()?;
+    Some(
+        keys.into_iter()
+            .zip(values)
+            .map(|(key, value)| (key.to_owned(), json!(value)))
+            .collect(),
+    )
 }

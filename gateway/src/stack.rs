@@ -96,7 +96,8 @@ impl Stack {
             return refusal.into_response();
         }
         if is_grpc {
-            return grpc::serve(self.app.clone(), rebuild(&call, version, body)).await;
+            let request = rebuild(&call, version, body);
+            return grpc::serve(self.app.clone(), call, request).await;
         }
         if let Some(path) = V2Path::cut(call.uri.path()) {
             return routes::serve_v2(&self.app, call.clone(), &path, body).await;

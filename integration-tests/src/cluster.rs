@@ -35,7 +35,11 @@ pub struct Setup {
     mode: Mode,
     dev: bool,
     settings: BTreeMap<String, String>,
+    public: Vec<String>,
 }
+
+/// The variable of `auth.grants`.
+const GRANTS: &str = "ROADSTEAD__AUTH__GRANTS";
 
 impl Setup {
     /// Sets one configuration key, for example `metadata.manifest_validation`, to a TOML value.
@@ -61,13 +65,34 @@ impl Setup {
         self.with("metadata.manifest_validation", "\"lenient\"")
     }
 
-    /// Repositories under `prefix` are public.
+    /// Repositories under `prefix` are public, beside what `auth.grants` is set to. As all grants, this counts at the first start
+    /// on a data directory.
     #[must_use]
-    pub fn with_public(self, prefix: &str) -> Self {
-        self.with(
-            "metadata.repositories",
-            &format!("[{{prefix=\"{prefix}\",public=true}}]"),
-        )
+    pub fn with_public(mut self, prefix: &str) -> Self {
+        self.public.push(prefix.to_owned());
+        self
+    }
+
+    /// The settings as variables, with one list of all grants.
+    fn variables(&self) -> BTreeMap<String, String> {
+        let mut variables = self.settings.clone();
+        if self.public.is_empty() {
+            return variables;
+        }
+        let set = variables.get(GRANTS).map_or("", String::as_str).trim();
+        let set = set
+            .strip_prefix('[')
+            .and_then(|list| list.strip_suffix(']'))
+            .unwrap_or(set);
+        let public = self
+            .public
+            .iter()
+            .map(|prefix| format!("{{anonymous=true,prefix=\"{prefix}\",actions=[\"pull\"]}}"));
+        let grants: Vec<String> = public
+            .chain(Some(set.to_owned()).filter(|set| !set.trim().is_empty()))
+            .collect();
+        variables.insert(GRANTS.to_owned(), format!("[{}]", grants.join(",")));
+        variables
     }
 
     /// Without the development issuer.
@@ -122,7 +147,7 @@ impl Setup {
         if self.mode == Mode::AllInOne {
             command.env("ROADSTEAD__RUNTIME__ADMIN_LISTEN", "127.0.0.1:0");
         }
-        command.envs(&self.settings);
+        command.envs(self.variables());
         Ok(command)
     }
 
@@ -212,6 +237,7 @@ impl Cluster {
             mode,
             dev: true,
             settings: BTreeMap::new(),
+            public: Vec::new(),
         }
     }
 

@@ -8,8 +8,10 @@
 
 pub mod cluster;
 pub mod deadline;
+pub mod gateways;
 pub mod image;
 pub mod nginx;
+pub mod openid_provider;
 pub mod pki;
 pub mod ports;
 pub mod process;

@@ -40,5 +40,8 @@ pub mod events {
     }
 }
 
+// Debug output of the messages that hold secrets, without those; `build.rs` says which they are.
+include!(concat!(env!("OUT_DIR"), "/redacted.rs"));
+
 /// The encoded `FileDescriptorSet` of every contract, for reflection and for tests that enumerate all RPCs.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -13,7 +13,7 @@ use crate::{
 pub(super) fn get(caller: &Caller<'_>) -> Result<Response, Failure> {
     match caller {
         Caller::Anonymous => Err(token_needed()),
-        Caller::Expired { .. } => Err(expired()),
+        Caller::Expired { claims, .. } => Err(expired(claims)),
         Caller::Holder { .. } => Ok(respond::json("{}")),
     }
 }

@@ -37,7 +37,13 @@ pub(super) async fn get(
     };
     let answer = app.services.read.clone().resolve_blob(request).await;
     let blob = answer
-        .map_err(|status| caller.explain_read(&name, status))?
+        .map_err(|status| {
+            if is_head {
+                caller.explain_look(&name, status)
+            } else {
+                caller.explain_read(&name, status)
+            }
+        })?
         .into_inner();
 
     if conditional::has_current(&call.headers, digest.as_str()) {

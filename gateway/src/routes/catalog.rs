@@ -23,7 +23,7 @@ struct Catalog<'a> {
 pub(super) async fn get(app: &App, call: &Call, caller: &Caller<'_>) -> Result<Response, Failure> {
     let token = match caller {
         Caller::Anonymous => return Err(token_needed()),
-        Caller::Expired { .. } => return Err(expired()),
+        Caller::Expired { claims, .. } => return Err(expired(claims)),
         Caller::Holder { token, claims } => {
             let was_refused = claims
                 .denied
@@ -46,6 +46,7 @@ pub(super) async fn get(app: &App, call: &Call, caller: &Caller<'_>) -> Result<R
         .into_inner();
     let request = ListRepositoriesRequest {
         readable_prefixes: readable.prefixes,
+        readable_repositories: readable.repositories,
         // 0 would be the server's choice.
         page_size: page_size.max(1),
         last: query.first("last").unwrap_or_default().into_owned(),

@@ -19,7 +19,9 @@ use crate::{
 
 pub(crate) const TOKEN: &str = "/token";
 pub(crate) const STS_EXCHANGE: &str = "/sts/exchange";
+pub(crate) const STS_REVOKE: &str = "/sts/revoke";
 pub(crate) const DEV_TOKEN: &str = "/dev/token";
+pub(crate) const ROADSTEAD: &str = "/.well-known/roadstead";
 pub(crate) const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
 pub(crate) const JWKS_ACCESS: &str = "/.well-known/jwks/access.json";
 pub(crate) const JWKS_REGISTRY: &str = "/.well-known/jwks/registry.json";
@@ -27,32 +29,39 @@ pub(crate) const JWKS_REGISTRY: &str = "/.well-known/jwks/registry.json";
 /// Tokens are at most a few kilobytes, and a form has one or two.
 const FORM_LIMIT: usize = 64 * 1024;
 
-/// The paths, for metrics and spans.
-const PATHS: [&str; 6] = [
-    TOKEN,
-    STS_EXCHANGE,
-    DEV_TOKEN,
-    OPENID_CONFIGURATION,
-    JWKS_ACCESS,
-    JWKS_REGISTRY,
-];
+/// Makes the table of paths and methods, and the router of the same.
+macro_rules! routes {
+    ($($path:ident, $methods:literal => $handler:expr;)*) => {
+        /// The paths, each with its methods as an `Allow` header names them.
+        pub(crate) const ROUTES: [(&str, &str); [$($path),*].len()] = [$(($path, $methods)),*];
+
+        fn handlers() -> Router<Arc<App>> {
+            Router::new()$(.route($path, $handler))*
+        }
+    };
+}
+
+routes! {
+    TOKEN, "GET, HEAD, POST" => get(token::get).post(token::post);
+    STS_EXCHANGE, "POST" => post(sts::exchange);
+    STS_REVOKE, "POST" => post(sts::revoke);
+    DEV_TOKEN, "POST" => post(dev::post);
+    ROADSTEAD, "GET, HEAD" => get(well_known::roadstead);
+    OPENID_CONFIGURATION, "GET, HEAD" => get(well_known::openid_configuration);
+    JWKS_ACCESS, "GET, HEAD" => get(well_known::access_keys);
+    JWKS_REGISTRY, "GET, HEAD" => get(well_known::registry_keys);
+}
 
 /// The route as metrics and spans name it.
 pub(crate) fn template(path: &str) -> &'static str {
-    PATHS
+    ROUTES
         .into_iter()
-        .find(|known| *known == path)
-        .unwrap_or("/{unknown}")
+        .find(|(known, _)| *known == path)
+        .map_or("/{unknown}", |(known, _)| known)
 }
 
 pub(crate) fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route(TOKEN, get(token::get).post(token::post))
-        .route(STS_EXCHANGE, post(sts::post))
-        .route(DEV_TOKEN, post(dev::post))
-        .route(OPENID_CONFIGURATION, get(well_known::openid_configuration))
-        .route(JWKS_ACCESS, get(well_known::access_keys))
-        .route(JWKS_REGISTRY, get(well_known::registry_keys))
+    handlers()
         .fallback(|| async { Failure::no_such_route() })
         // axum adds the Allow header.
         .method_not_allowed_fallback(|| async { Failure::unsupported_method() })

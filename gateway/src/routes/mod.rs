@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use axum::{body::Body, response::Response};
 use http::{HeaderName, HeaderValue, Method};
-use roadstead_types::RepositoryName;
+use roadstead_types::{Action, RepositoryName};
 
 use crate::{
     app::App,
@@ -34,33 +34,35 @@ enum Need {
     /// A token, whatever it is for.
     AnyToken,
     Catalog,
-    Repository(RepositoryName, &'static str),
+    Repository(RepositoryName, Action),
 }
 
 impl Need {
     fn of(target: &Target, method: &Method) -> Self {
-        let (name, actions) = match target {
+        let (name, action) = match target {
             Target::Base => return Self::AnyToken,
             Target::Catalog => return Self::Catalog,
             // Cancelling one's own upload is part of pushing, and so is asking how far it is.
-            Target::Uploads(name) | Target::Upload(name, _) => (name, "pull,push"),
+            Target::Uploads(name) | Target::Upload(name, _) => (name, Action::Push),
             Target::Manifest(name, _) | Target::Blob(name, _) if *method == Method::DELETE => {
-                (name, "delete")
+                (name, Action::Delete)
             }
-            Target::Manifest(name, _) if *method == Method::PUT => (name, "pull,push"),
+            Target::Manifest(name, _) if *method == Method::PUT => (name, Action::Push),
             Target::Manifest(name, _)
             | Target::Blob(name, _)
             | Target::Tags(name)
-            | Target::Referrers(name, _) => (name, "pull"),
+            | Target::Referrers(name, _) => (name, Action::Pull),
         };
-        Self::Repository(name.clone(), actions)
+        Self::Repository(name.clone(), action)
     }
 
     fn scope(&self) -> String {
         match self {
             Self::AnyToken => String::new(),
             Self::Catalog => "registry:catalog:*".to_owned(),
-            Self::Repository(name, actions) => format!("repository:{name}:{actions}"),
+            // Who pushes asks what is there already.
+            Self::Repository(name, Action::Push) => format!("repository:{name}:pull,push"),
+            Self::Repository(name, action) => format!("repository:{name}:{action}"),
         }
     }
 }
@@ -73,7 +75,13 @@ pub(crate) async fn serve_v2(app: &Arc<App>, call: Arc<Call>, path: &V2Path<'_>,
             let need = Need::of(&target, &call.method);
             match Box::pin(dispatch(app, &call, path, target, body)).await {
                 Ok(response) => response,
-                Err(failure) => app.render(&call, failure, || need.scope()),
+                Err(failure) => {
+                    if let (Some(refusal), Need::Repository(name, action)) = (failure.refusal(), &need) {
+                        app.refusals
+                            .note(&call, refusal, (name, *action), failure.status());
+                    }
+                    app.render(&call, failure, || need.scope())
+                }
             }
         }
         Err(failure) => app.render(&call, failure, String::new),

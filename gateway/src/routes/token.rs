@@ -1,4 +1,5 @@
-//! `/token`: the Docker token protocol, GET and POST. It takes access tokens of ours and gives registry tokens.
+//! `/token`: the Docker token protocol, GET and POST. It takes access tokens, pull tokens and the refresh tokens that it gave
+//! itself, and gives registry tokens.
 
 use std::sync::Arc;
 
@@ -21,7 +22,8 @@ use crate::{
 
 const CHALLENGE: &str = "Basic realm=\"access token\"";
 
-/// Some clients read `token`, some `access_token`. There is no refresh token: clients keep what they logged in with.
+/// Some clients read `token`, some `access_token`. A refresh token is given to those that ask for one, as docker does at login:
+/// it keeps that instead of the credential.
 #[derive(Serialize)]
 struct TokenAnswer<'a> {
     token: &'a str,
@@ -30,6 +32,17 @@ struct TokenAnswer<'a> {
     issued_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    refresh_token: &'a str,
+}
+
+/// What a client asks of the answer.
+struct Wishes {
+    scopes: Vec<String>,
+    /// Whether the answer names the scopes that were granted.
+    names_scope: bool,
+    /// Whether the client wants a refresh token.
+    offline: bool,
 }
 
 /// `GET /token?service=...&scope=...&scope=...`
@@ -42,8 +55,12 @@ pub(super) async fn get(
         let credential =
             Credential::parse(call.headers.get(header::AUTHORIZATION)).map_err(|_| bad_credential())?;
         // One scope per parameter is the rule; several in one are what POST has, and harmless here.
-        let scopes = query.all("scope").flat_map(|scopes| split(&scopes)).collect();
-        issue(&app, &call, credential, query, scopes, false).await
+        let wishes = Wishes {
+            scopes: query.all("scope").flat_map(|scopes| split(&scopes)).collect(),
+            names_scope: false,
+            offline: query.first("offline_token").as_deref() == Some("true"),
+        };
+        issue(&app, &call, credential, query, wishes).await
     };
     outcome.await.map_err(|failure| asking_for(failure, CHALLENGE))
 }
@@ -62,7 +79,7 @@ pub(super) async fn post(
             Some("refresh_token") => "refresh_token",
             other => {
                 let message = format!(
-                    "grant_type {:?} is not supported; use password or refresh_token, with an access token in that field",
+                    "grant_type {:?} is not supported; use password or refresh_token, with a token in that field",
                     other.unwrap_or_default()
                 );
                 return Err(Failure::bad_request(ErrorCode::Unsupported, message));
@@ -73,8 +90,12 @@ pub(super) async fn post(
             (None, None) => Credential::Anonymous,
             (None, Some(_)) => return Err(bad_credential()),
         };
-        let scopes = form.all("scope").flat_map(|scopes| split(&scopes)).collect();
-        issue(&app, &call, credential, form, scopes, true).await
+        let wishes = Wishes {
+            scopes: form.all("scope").flat_map(|scopes| split(&scopes)).collect(),
+            names_scope: true,
+            offline: form.first("access_type").as_deref() == Some("offline"),
+        };
+        issue(&app, &call, credential, form, wishes).await
     };
     outcome.await.map_err(|failure| asking_for(failure, CHALLENGE))
 }
@@ -84,8 +105,7 @@ async fn issue(
     call: &Call,
     credential: Credential,
     parameters: Query<'_>,
-    scopes: Vec<String>,
-    names_scope: bool,
+    wishes: Wishes,
 ) -> Result<Response, Failure> {
     let request = IssueRegistryTokenRequest {
         credential: match credential {
@@ -93,8 +113,9 @@ async fn issue(
             Credential::Token(token) => token.expose_secret().to_owned(),
         },
         service: parameters.first("service").unwrap_or_default().into_owned(),
-        scopes,
+        scopes: wishes.scopes,
         context: Some(call.context()),
+        offline: wishes.offline,
     };
     let issued = app
         .services
@@ -112,7 +133,8 @@ async fn issue(
         access_token: &issued.token,
         expires_in: issued.expires_in,
         issued_at,
-        scope: names_scope.then(|| issued.granted_scopes.join(" ")),
+        scope: wishes.names_scope.then(|| issued.granted_scopes.join(" ")),
+        refresh_token: &issued.refresh_token,
     };
     respond::json_of(&answer)
 }
@@ -122,6 +144,7 @@ fn split(scopes: &str) -> Vec<String> {
 }
 
 fn bad_credential() -> Failure {
-    let message = "the credential is not an access token; log in again and use the token as the password";
+    let message =
+        "the credential is no token of this registry; log in again, or use a pull token as the password";
     Failure::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
 }

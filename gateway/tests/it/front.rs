@@ -2,6 +2,7 @@
 
 use http::{StatusCode, header};
 use roadstead_gateway::Config;
+use roadstead_proto::auth::v1::watermark::Subject;
 use roadstead_rpc::ErrorReason;
 use roadstead_types::Principal;
 use rstest::rstest;
@@ -137,7 +138,16 @@ async fn a_refused_scope_is_a_denial_for_those_with_an_identity() {
         assert_eq!(error["code"], "DENIED");
         assert_eq!(error["detail"]["action"], "pull");
         assert_eq!(error["detail"]["resource"], "repository:a/b");
-        assert!(error["message"].as_str().unwrap().contains("alice"));
+        assert_eq!(error["detail"]["capability"], "repo.pull");
+        assert_eq!(error["detail"]["identity"]["subject"], "alice");
+        let message = error["message"].as_str().unwrap();
+        for part in [
+            "alice (https://issuer.example) may not pull from a/b",
+            "the capability repo.pull on repository a/b",
+            "Run: roadstead iam explain --repo a/b --action pull",
+        ] {
+            assert!(message.contains(part), "{part} in {message}");
+        }
     }
     let push = gateway
         .http
@@ -157,6 +167,66 @@ async fn a_refused_scope_is_a_denial_for_those_with_an_identity() {
     let response = get(&gateway, "/v2/a/b/tags/list", Some(&denied)).await;
     assert_eq!(response.status(), 401);
     assert!(challenge(&response).ends_with("error=\"insufficient_scope\""));
+}
+
+#[tokio::test]
+async fn a_denial_says_what_auth_found_missing_and_has_room_for_the_next_command() {
+    let gateway = Gateway::start(Config::default()).await;
+    let name = format!("{}/{}", "a".repeat(100), "b".repeat(100));
+    let long = Principal::new("https://issuer.example", "x".repeat(5000));
+    let why = "the push policy of acme admits workloads only";
+    let denied = gateway.keys.registry_token(&long).claim(
+        "denied",
+        json!([{ "type": "repository", "name": name, "actions": ["push"], "why": why }]),
+    );
+    let response = gateway
+        .http
+        .post(gateway.url(&format!("/v2/{name}/blobs/uploads/")))
+        .bearer_auth(denied.sign())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 403);
+    let body: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+    let message = body["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains(why), "{message}");
+    assert!(
+        message.ends_with(&format!("--repo {name} --action push")),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_one_to_be_replaced() {
+    let gateway = Gateway::start(Config::default()).await;
+    let token = gateway.token(&["repository:a/b:pull"]);
+    let path = "/v2/a/b/tags/list";
+    assert_eq!(get(&gateway, path, Some(&token)).await.status(), 200);
+    gateway
+        .authority
+        .revocations()
+        .revoke(Subject::Prefix("a".to_owned()));
+    let refused = async {
+        loop {
+            let response = get(&gateway, path, Some(&token)).await;
+            if response.status() != 200 {
+                return response;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let response = tokio::time::timeout(std::time::Duration::from_secs(5), refused)
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 401);
+    let rest = ",scope=\"repository:a/b:pull\",error=\"invalid_token\"";
+    assert_eq!(challenge(&response), expected(&gateway, rest));
+    assert!(response.text().await.unwrap().contains("revoked"));
+    let other = gateway.token(&["repository:c/d:pull"]);
+    assert_eq!(
+        get(&gateway, "/v2/c/d/tags/list", Some(&other)).await.status(),
+        200
+    );
 }
 
 #[tokio::test]
@@ -473,17 +543,35 @@ async fn the_grpc_surface_is_a_list_and_needs_an_access_token() {
 }
 
 #[tokio::test]
-async fn a_stranger_does_not_say_how_long_a_call_may_take() {
+async fn a_service_hears_of_a_stranger_only_what_the_gateway_says() {
     let gateway = Gateway::start(Config::default()).await;
     let response = gateway
         .http
         .post(gateway.url("/roadstead.events.v1.EventQueryService/ListEvents"))
         .header(header::CONTENT_TYPE, "application/grpc-web+proto")
         .header("grpc-timeout", "99999999H")
+        .header("x-roadstead-client-address", "192.0.2.1")
+        .header("x-roadstead-user-agent", "another")
+        .header("x-request-id", "made-up")
+        .header(header::USER_AGENT, "stranger/1")
         .bearer_auth(gateway.keys.sign_access_token(&alice()))
         .body([0_u8; 5].to_vec());
-    assert_eq!(response.send().await.unwrap().status(), 200);
-    assert_eq!(*gateway.script.grpc_timeouts.lock().unwrap(), ["none"]);
+    let answer = response.send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let calls = gateway.script.event_calls.lock().unwrap();
+    let [heard] = &calls[..] else { panic!("{calls:?}") };
+    assert_eq!(heard.get("grpc-timeout"), None);
+    assert_eq!(heard["x-roadstead-client-address"], "127.0.0.1");
+    assert_eq!(heard["x-roadstead-user-agent"], "stranger/1");
+    assert_eq!(heard["x-request-id"], answer.headers()["x-request-id"]);
+    assert_ne!(heard["x-request-id"], "made-up");
+    for name in [
+        "x-roadstead-client-address",
+        "x-roadstead-user-agent",
+        "x-request-id",
+    ] {
+        assert_eq!(heard.get_all(name).iter().count(), 1, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -15,12 +15,19 @@ use bytes::Bytes;
 use futures::Stream;
 use roadstead_gateway::{BuiltGateway, Config, Deps, build};
 use roadstead_proto::{
+    auth::v1::{
+        ExchangeRequest, IssueRegistryTokenRequest, RefreshRequest, token_service_server::TokenServiceServer,
+    },
     blobs::v1::{
         AbortRequest, AbortResponse, AppendRequest, AppendResponse, Checkpoint, FinishRequest,
         FinishResponse, ReadRequest, ReadResponse, StatRequest, StatResponse, append_request,
         append_response,
         blob_read_service_server::{BlobReadService, BlobReadServiceServer},
         blob_write_service_server::{BlobWriteService, BlobWriteServiceServer},
+    },
+    events::v1::{
+        PublishEventsRequest, PublishEventsResponse,
+        ingest_service_server::{IngestService, IngestServiceServer},
     },
     metadata::v1::{
         AcquireUploadRequest, AcquireUploadResponse, CancelUploadRequest, CancelUploadResponse,
@@ -37,6 +44,7 @@ use roadstead_rpc::{AllowList, CallPolicy, ErrorReason, Peer, RpcChannel, RpcSer
 use roadstead_runtime::{ConfigSources, ConfigTree, PublicAddress};
 use roadstead_testkit::{TestAuthority, TestKeys};
 use roadstead_types::{Clock, Principal, UploadId};
+use serde_json::Value;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -62,14 +70,29 @@ pub(crate) struct Script {
     pub(crate) blob_size: AtomicU64,
     /// Streams of blobs' bytes that were let go.
     pub(crate) reads_ended: AtomicU64,
-    /// What events was told about the caller's patience.
-    pub(crate) grpc_timeouts: Mutex<Vec<String>>,
+    /// The heads of the calls that events got.
+    pub(crate) event_calls: Mutex<Vec<http::HeaderMap>>,
+    /// The events that the gateway told.
+    pub(crate) published: Mutex<Vec<Value>>,
+    /// What auth was asked, without the context, which differs each time.
+    pub(crate) asked: Mutex<Vec<Asked>>,
+    /// Auth answers so.
+    pub(crate) token_error: Mutex<Option<ErrorReason>>,
     /// Metadata answers reads so.
     pub(crate) read_error: Mutex<Option<ErrorReason>>,
 }
 
+/// A request to auth's `TokenService`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Asked {
+    Exchange(ExchangeRequest),
+    Refresh(RefreshRequest),
+    Revoke(String),
+    Registry(IssueRegistryTokenRequest),
+}
+
 #[derive(Clone)]
-struct Fake(Arc<Script>);
+pub(crate) struct Fake(pub(crate) Arc<Script>);
 
 impl Fake {
     fn read(&self, access: Option<roadstead_proto::metadata::v1::ReadAccess>) -> Result<(), Status> {
@@ -158,6 +181,19 @@ impl ReadService for Fake {
             repositories: request.into_inner().readable_prefixes,
             has_more: false,
         }))
+    }
+}
+
+#[tonic::async_trait]
+impl IngestService for Fake {
+    async fn publish_events(
+        &self,
+        request: Request<PublishEventsRequest>,
+    ) -> Result<Response<PublishEventsResponse>, Status> {
+        let events = request.into_inner().cloudevents_json;
+        let events = events.iter().map(|event| serde_json::from_slice(event).unwrap());
+        self.0.published.lock().unwrap().extend(events);
+        Ok(Response::new(PublishEventsResponse {}))
     }
 }
 
@@ -347,7 +383,7 @@ pub(crate) struct Gateway {
     pub(crate) http: reqwest::Client,
     stop: DropGuard,
     serving: JoinHandle<()>,
-    _built: Arc<BuiltGateway>,
+    built: Arc<BuiltGateway>,
 }
 
 pub(crate) fn alice() -> Principal {
@@ -369,10 +405,10 @@ impl Gateway {
         let deps = Deps {
             clock: Clock::system(),
             public,
-            auth: authority.channel(Peer::Gateway),
+            auth: auth(&authority, &script),
             metadata: metadata(&script),
             blobs: blobs(&script),
-            events: nothing(&script),
+            events: events(&script),
             shutdown: stop.clone(),
         };
         let built = Arc::new(build(config, deps).await.unwrap());
@@ -394,7 +430,7 @@ impl Gateway {
             http,
             stop: stop.drop_guard(),
             serving,
-            _built: built,
+            built,
         }
     }
 
@@ -414,6 +450,13 @@ impl Gateway {
     pub(crate) fn stop(self) -> JoinHandle<()> {
         self.stop.disarm().cancel();
         self.serving
+    }
+
+    /// Stops the gateway as a process does: requests first, then the background work.
+    pub(crate) async fn end(self) {
+        let tasks = self.built.tasks.clone();
+        self.stop().await.unwrap();
+        assert_eq!(tasks.stop(Duration::from_secs(10)).await, [""; 0]);
     }
 
     /// Waits until the condition holds.
@@ -449,15 +492,22 @@ fn blobs(script: &Arc<Script>) -> RpcChannel {
     RpcChannel::in_process(&server, Peer::Gateway, CallPolicy::default())
 }
 
-/// Events refuses everybody, after noting how long the caller says to wait.
-fn nothing(script: &Arc<Script>) -> RpcChannel {
-    let server = RpcServer::new(Peer::Events, AllowList::new());
+fn auth(authority: &TestAuthority, script: &Arc<Script>) -> RpcChannel {
+    let server = authority
+        .server()
+        .add_service(TokenServiceServer::new(Fake(script.clone())));
+    RpcChannel::in_process(&server, Peer::Gateway, CallPolicy::default())
+}
+
+/// Events takes what gateways tell and answers nobody's questions, after noting what the head says.
+fn events(script: &Arc<Script>) -> RpcChannel {
+    let allowed = AllowList::new().allow("roadstead.events.v1.IngestService", &[Peer::Gateway]);
+    let server =
+        RpcServer::new(Peer::Events, allowed).add_service(IngestServiceServer::new(Fake(script.clone())));
     let script = script.clone();
     RpcChannel::in_process(&server, Peer::Gateway, CallPolicy::default()).layer(MapRequestLayer::new(
         move |request: http::Request<tonic::body::Body>| {
-            let timeout = request.headers().get("grpc-timeout");
-            let text = timeout.map_or("none", |timeout| timeout.to_str().unwrap());
-            script.grpc_timeouts.lock().unwrap().push(text.to_owned());
+            script.event_calls.lock().unwrap().push(request.headers().clone());
             request
         },
     ))

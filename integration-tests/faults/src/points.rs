@@ -8,35 +8,73 @@ use roadstead_integration_tests::{Mode, programs};
 
 use crate::installation::Program;
 
+/// The services with a database. Points of `roadstead-sqlite` begin with the name of the service that uses it.
+const WITH_DATABASE: [&str; 3] = ["auth", "events", "metadata"];
+
 /// The fail points of all services, sorted.
 pub fn all() -> Result<Vec<String>> {
     let services = programs::repository().join("services");
     let mut points = BTreeSet::new();
-    let mut transactions = BTreeSet::new();
+    let mut of_databases = BTreeSet::new();
     for source in sources(&services)? {
         let text = std::fs::read_to_string(&source).with_context(|| source.display().to_string())?;
-        points.extend(literals_after(&text, "fail_point!("));
-        if source.starts_with(services.join("metadata/src/store")) && !source.ends_with("tests.rs") {
-            transactions.extend(literals_after(&text, ".write("));
+        let found = literals_after(&text, "fail_point!(");
+        if source.starts_with(services.join("common/sqlite")) {
+            of_databases.extend(found);
+        } else {
+            points.extend(found);
         }
     }
-    // Every transaction of metadata is a point of its own.
-    let (families, mut points): (Vec<_>, Vec<_>) =
-        points.into_iter().partition(|point| point.ends_with("{}"));
-    for family in &families {
-        points.extend(transactions.iter().map(|name| family.replace("{}", name)));
+    for point in &of_databases {
+        points.extend(of_database(&services, point)?);
     }
-    points.sort();
     for expected in [
+        "auth::start::before_commit",
+        "events::before_commit::append",
         "metadata::before_commit::put_manifest",
+        "metadata::merge::before_checkpoint",
         "blobs::publish::before_rename",
     ] {
         ensure!(
-            points.iter().any(|point| point == expected),
+            points.contains(expected),
             "{expected} is not found in the sources"
         );
     }
+    Ok(points.into_iter().collect())
+}
+
+/// The points that one of `roadstead-sqlite` is in the services. Every transaction of those that clients' pushes reach is a
+/// point of its own.
+fn of_database(services: &Path, point: &str) -> Result<Vec<String>> {
+    let mut points = Vec::new();
+    for service in WITH_DATABASE {
+        let of_service = point.replacen("{}", service, 1);
+        if of_service.ends_with("{}") {
+            let transactions = transactions(services, service)?;
+            points.extend(transactions.iter().map(|name| of_service.replace("{}", name)));
+        } else if point.contains("::start::") || service == "metadata" {
+            points.push(of_service);
+        }
+    }
     Ok(points)
+}
+
+/// The names of a service's transactions that are passed when clients push. Those of auth are the administration's.
+fn transactions(services: &Path, service: &str) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    if service == "auth" {
+        return Ok(names);
+    }
+    for source in sources(&services.join(service).join("src/store"))? {
+        if source.ends_with("tests.rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&source).with_context(|| source.display().to_string())?;
+        names.extend(literals_after(&text, ".write("));
+    }
+    // Years pass before there is something to prune.
+    names.remove("prune");
+    Ok(names)
 }
 
 /// Those that are passed when clients push, move and delete, or at every start.
@@ -67,6 +105,7 @@ pub fn preparation(point: &str) -> Option<&'static str> {
 /// Whether the point is passed at the first start on an empty directory, and at no other time.
 pub fn is_of_first_start(point: &str) -> bool {
     point.starts_with("auth::start::")
+        || point.starts_with("events::start::")
         || point.starts_with("metadata::start::")
         || point.contains("::secret::")
 }
@@ -132,5 +171,6 @@ mod tests {
             );
         }
         assert!(!points.iter().any(|point| point.contains('{')), "{points:?}");
+        assert!(points.is_sorted() && !points.iter().any(|point| point.ends_with("::")));
     }
 }

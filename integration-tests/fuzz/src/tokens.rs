@@ -15,7 +15,7 @@ use roadstead_proto::auth::v1::{KeySet, TokenKind};
 use roadstead_types::{ActionSet, RepositoryName, RepositoryPrefix, Scope};
 use serde_json::{Map, Value, json};
 
-use crate::{Parser, first_line_and_rest};
+use crate::{Parser, first_line_and_rest, whole};
 
 pub(crate) const PARSERS: &[Parser] = &[
     Parser {
@@ -25,6 +25,18 @@ pub(crate) const PARSERS: &[Parser] = &[
     Parser {
         name: "identity token",
         check: identity_token,
+    },
+    Parser {
+        name: "refresh token",
+        check: refresh_token,
+    },
+    Parser {
+        name: "pull token",
+        check: pull_token,
+    },
+    Parser {
+        name: "registered keys",
+        check: registered_keys,
     },
     Parser {
         name: "scopes",
@@ -213,6 +225,57 @@ fn identity_token(text: &str) {
     assert!(seconds("nbf").is_none_or(|begin| begin < now + 31.0), "{claims}");
 }
 
+/// Takes a text that is meant as a token, or the session of one that is.
+fn refresh_token(text: &str) {
+    if let Some((session, generation)) = auth::read_refresh_token(text) {
+        assert_eq!(auth::refresh_token(&session, generation).as_deref(), Some(text));
+    }
+    let made = auth::refresh_token(text, 7).expect("a key");
+    // A session has no dot, and no token is longer than two hundred bytes.
+    if !text.contains('.') && text.len() < 180 {
+        assert_eq!(auth::read_refresh_token(&made), Some((text.to_owned(), 7)));
+    }
+    let (unsigned, _) = made.rsplit_once('.').expect("a tag");
+    for forged in [
+        unsigned.to_owned(),
+        format!("{unsigned}."),
+        format!("{made}A"),
+        made.replacen(".7.", ".8.", 1),
+    ] {
+        assert_eq!(auth::read_refresh_token(&forged), None, "{forged}");
+    }
+}
+
+/// Takes a text that is meant as a token.
+fn pull_token(text: &str) {
+    static FORM: LazyLock<regex::Regex> =
+        LazyLock::new(|| whole("rspt_[0-9a-f]{32}_[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"));
+    let id = auth::pull_token_id(text);
+    assert_eq!(id.is_some(), FORM.is_match(text), "{text}");
+    if let Some(id) = id {
+        assert_eq!(
+            Some(id.as_str()),
+            text.get(5..37).map(|id| format!("ptk_{id}")).as_deref()
+        );
+    }
+}
+
+/// Takes a JWK set.
+fn registered_keys(text: &str) {
+    assert!(auth::takes_keys(&KEYS.jwks));
+    if !auth::takes_keys(text) {
+        return;
+    }
+    let set: Value = serde_json::from_str(text).expect("a key set");
+    let keys = set["keys"].as_array().expect("keys");
+    assert!((1..=32).contains(&keys.len()), "{text}");
+    for key in keys {
+        for secret in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
+            assert!(key.get(secret).is_none(), "{text}");
+        }
+    }
+}
+
 fn grant(prefix: &str, actions: &str, claims: &[(&str, &str)]) -> GrantConfig {
     GrantConfig {
         issuer: ISSUER.to_owned(),
@@ -224,6 +287,7 @@ fn grant(prefix: &str, actions: &str, claims: &[(&str, &str)]) -> GrantConfig {
             .collect(),
         prefix: RepositoryPrefix::parse(prefix).expect("a prefix"),
         actions: ActionSet::parse(actions),
+        ..GrantConfig::default()
     }
 }
 

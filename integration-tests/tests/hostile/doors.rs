@@ -157,14 +157,22 @@ fn granted(name: String, request: Request) -> Case {
 fn exchange() -> Vec<Case> {
     let form = |body: &str| post("/sts/exchange").nobody().with("Content-Type", FORM).body(body);
     let json = |body: &str| post("/sts/exchange").nobody().with("Content-Type", "application/json").body(body);
+    let ask = |name: &str, request, expected: Expected| ask(name, request, expected.in_oauth());
     vec![
         ask("an exchange of nothing", form(""), UNAUTHORIZED),
         ask("an exchange of nothing as JSON", json(""), UNAUTHORIZED),
-        ask("an exchange of null", json("null"), UNAUTHORIZED),
-        ask("an exchange of a list", json("[\"x\"]"), UNAUTHORIZED),
-        ask("an exchange of a number", json("{\"subject_token\":1}"), UNAUTHORIZED),
-        ask("an exchange of 30,000 lists in each other", json(&"[".repeat(30_000)), UNAUTHORIZED),
-        ask("an exchange of two tokens", json("{\"subject_token\":\"x\",\"subject_token\":\"y\"}"), UNAUTHORIZED),
+        ask("an exchange of null", json("null"), BAD),
+        ask("an exchange of a list", json("[\"x\"]"), BAD),
+        ask("an exchange of a number", json("{\"subject_token\":1}"), BAD),
+        ask("an exchange of 30,000 lists in each other", json(&"[".repeat(30_000)), BAD),
+        ask("an exchange of two tokens", json("{\"subject_token\":\"x\",\"subject_token\":\"y\"}"), BAD),
+        ask("an exchange of two tokens in a form", form("subject_token=x&subject_token=y"), BAD),
+        ask("an exchange of a token in the query", post("/sts/exchange?subject_token=x").nobody(), BAD),
+        ask("a refresh of nothing", form("grant_type=refresh_token"), BAD),
+        ask("a refresh with made-up text", form("grant_type=refresh_token&refresh_token=rsr_x.1.x"), UNAUTHORIZED),
+        ask("a refresh with an access token", form("grant_type=refresh_token&refresh_token={access}"), UNAUTHORIZED),
+        ask("a revocation of nothing", post("/sts/revoke").nobody(), BAD),
+        ask("a revocation of made-up text", post("/sts/revoke").nobody().with("Content-Type", FORM).body("token=rsr_x.1.x"), harmless(200)),
         ask("an exchange of an empty token", form("subject_token="), UNAUTHORIZED),
         ask("an exchange of no token", form("subject_token=x"), UNAUTHORIZED),
         ask("an exchange of a token of 60 KiB", form(&format!("subject_token={}", "x".repeat(60_000))), UNAUTHORIZED),

@@ -82,6 +82,8 @@ pub(crate) struct Expected {
 enum Form {
     /// An error as the distribution specification writes it.
     Oci(&'static str),
+    /// The same with a name for clients of OAuth beside it, as everything under `/sts/`.
+    Oauth(&'static str),
     /// An answer to HEAD, which has no body to say more.
     Head,
     /// It is no request, so HTTP refuses it before anything of ours sees it: no body, and the connection is over.
@@ -107,6 +109,17 @@ impl Expected {
         }
     }
 
+    /// It comes from the token service.
+    pub(crate) const fn in_oauth(self) -> Self {
+        match self.form {
+            Form::Oci(code) => Self {
+                form: Form::Oauth(code),
+                ..self
+            },
+            _ => self,
+        }
+    }
+
     /// The case is that it is taken.
     pub(crate) const fn storing(self) -> Self {
         Self {
@@ -126,7 +139,8 @@ impl Expected {
             answer.status
         );
         match self.form {
-            Form::Oci(code) => check_error(answer, code),
+            Form::Oci(code) => check_error(answer, code, &["errors"]),
+            Form::Oauth(code) => check_error(answer, code, &["error", "error_description", "errors"]),
             Form::Head => {
                 ensure!(answer.body.is_empty(), "HEAD has no body");
                 check_ours(answer)
@@ -185,7 +199,7 @@ fn check_ours(answer: &Answer) -> Result<()> {
 /// Names and words of an error are for a person to read; whoever sent a megabyte does not get it back.
 const LONGEST_ERROR: usize = 4 * 1024;
 
-fn check_error(answer: &Answer, code: &str) -> Result<()> {
+fn check_error(answer: &Answer, code: &str, expected: &[&str]) -> Result<()> {
     check_ours(answer)?;
     let text = String::from_utf8_lossy(&answer.body);
     ensure!(
@@ -204,7 +218,7 @@ fn check_error(answer: &Answer, code: &str) -> Result<()> {
         .into_iter()
         .flat_map(|body| body.keys())
         .collect();
-    ensure!(members == ["errors"], "not an error body: {text}");
+    ensure!(members == expected, "not an error body: {text}");
     let errors = body["errors"].as_array().map_or(&[][..], Vec::as_slice);
     ensure!(errors.len() == 1, "one error at a time: {text}");
     let error = errors[0].as_object().ok_or_else(|| anyhow::anyhow!("{text}"))?;
@@ -225,6 +239,11 @@ fn check_error(answer: &Answer, code: &str) -> Result<()> {
             .is_some_and(|message| !message.is_empty()),
         "no message: {text}"
     );
+    if let Some(described) = body.get("error_description") {
+        ensure!(*described == error["message"], "two descriptions: {text}");
+        let name = body["error"].as_str().unwrap_or_default();
+        ensure!(!name.is_empty(), "no name for clients of OAuth: {text}");
+    }
     Ok(())
 }
 

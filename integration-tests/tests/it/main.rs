@@ -1,6 +1,7 @@
 //! Scenarios against real processes, each in both modes; conformance; fixtures; the rules between crates.
 
 mod addresses;
+mod audit;
 mod conformance;
 mod denials;
 mod dependencies;

@@ -33,12 +33,12 @@ in_both_modes!(
 
 const REPOSITORY: &str = "operators/one";
 
-async fn channel(cluster: &Cluster) -> Result<Channel> {
+pub(crate) async fn channel(cluster: &Cluster) -> Result<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{}", cluster.address()))?;
     endpoint.connect().await.context("connect to the gateway")
 }
 
-fn authorized<T>(message: T, token: &str) -> Result<Request<T>> {
+pub(crate) fn authorized<T>(message: T, token: &str) -> Result<Request<T>> {
     let mut request = Request::new(message);
     let value = MetadataValue::try_from(format!("Bearer {token}")).context("a token is ASCII")?;
     request.metadata_mut().insert("authorization", value);

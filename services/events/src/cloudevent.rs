@@ -1,6 +1,7 @@
 //! What of an event the log looks at.
 
 use bytes::Bytes;
+use roadstead_types::RepositoryName;
 use serde::Deserialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -14,8 +15,11 @@ const TEXT_LIMIT: usize = 512;
 pub(crate) struct CloudEvent {
     pub(crate) id: String,
     pub(crate) r#type: String,
-    /// Empty for an event that is not about one repository.
+    /// Under which repository the event is listed: that of its attribute `repository`, else what its `path` names. Empty for an
+    /// event that is not about one.
     pub(crate) repository: String,
+    /// Of an audit event: the group or repository that it is about, empty for the root. None for any other event.
+    pub(crate) path: Option<String>,
     pub(crate) json: Bytes,
 }
 
@@ -29,6 +33,8 @@ struct Attributes {
     time: String,
     #[serde(default)]
     repository: String,
+    #[serde(default)]
+    path: Option<String>,
 }
 
 impl CloudEvent {
@@ -52,6 +58,7 @@ impl CloudEvent {
             r#type,
             time,
             repository,
+            path,
             ..
         } = attributes;
         for (name, value) in [("id", &id), ("source", &source), ("type", &r#type)] {
@@ -67,10 +74,22 @@ impl CloudEvent {
         if !time.is_empty() && OffsetDateTime::parse(&time, &Rfc3339).is_err() {
             return Err("time must be as in RFC 3339".to_owned());
         }
+        if path
+            .as_deref()
+            .is_some_and(|path| !path.is_empty() && RepositoryName::parse(path).is_err())
+        {
+            return Err("path must be that of a group or a repository, or empty for the root".to_owned());
+        }
+        let repository = if repository.is_empty() {
+            path.clone().unwrap_or_default()
+        } else {
+            repository
+        };
         Ok(Self {
             id,
             r#type,
             repository,
+            path,
             json,
         })
     }
@@ -91,7 +110,21 @@ mod tests {
         assert_eq!(event.id, "1");
         assert_eq!(event.r#type, "dev.roadstead.registry.pull.v1");
         assert_eq!(event.repository, "acme/web");
+        assert_eq!(event.path, None);
         assert_eq!(event.json, GOOD);
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("acme")]
+    #[case("acme/web")]
+    fn an_audit_event_says_what_it_is_about(#[case] path: &str) {
+        let json = GOOD.replace(r#""id""#, &format!(r#""path":"{path}","id""#));
+        let event = CloudEvent::parse(json.clone().into()).unwrap();
+        assert_eq!(event.path.as_deref(), Some(path));
+        assert_eq!(event.repository, "acme/web");
+        let placed = json.replace(r#""repository":"acme/web","#, "");
+        assert_eq!(CloudEvent::parse(placed.into()).unwrap().repository, path);
     }
 
     #[rstest]
@@ -104,6 +137,8 @@ mod tests {
     #[case::no_type(&GOOD.replace(r#""type""#, r#""kind""#))]
     #[case::other_version(&GOOD.replace("1.0", "0.3"))]
     #[case::no_time(&GOOD.replace("2026-01-02T03:04:05.678Z", "yesterday"))]
+    #[case::path_of_nothing(&GOOD.replace(r#""id""#, r#""path":"Acme/..","id""#))]
+    #[case::path_of_no_text(&GOOD.replace(r#""id""#, r#""path":7,"id""#))]
     #[case::too_long(&GOOD.replace("anything", &"x".repeat(SIZE_LIMIT)))]
     fn what_is_no_event_is_refused(#[case] json: &str) {
         assert!(CloudEvent::parse(Bytes::copy_from_slice(json.as_bytes())).is_err());

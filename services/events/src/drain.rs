@@ -7,17 +7,15 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use fail::fail_point;
-use roadstead_proto::metadata::v1::{
-    AckEventsRequest, ClaimEventsRequest, OutboxEvent, outbox_service_client::OutboxServiceClient,
-};
-use roadstead_rpc::{MAX_MESSAGE_BYTES, RpcChannel};
+use roadstead_sqlite::Failure;
 use roadstead_types::Clock;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
     cloudevent::CloudEvent,
-    store::{Batch, EventLog, Rejected, StoreError},
+    outbox::{Handed, Outbox},
+    store::{Batch, EventLog, Rejected},
 };
 
 /// The longest pause between two attempts while an outbox or the log fails.
@@ -28,12 +26,12 @@ enum DrainError {
     #[error("the outbox did not answer: {0}")]
     Outbox(#[from] Status),
     #[error("the log did not take the events: {0}")]
-    Log(#[from] StoreError),
+    Log(#[from] Failure),
 }
 
-/// Moves events for as long as the process runs.
+/// Moves the events of one outbox for as long as the process runs.
 pub(crate) struct Drain {
-    outbox: OutboxServiceClient<RpcChannel>,
+    outbox: Outbox,
     log: EventLog,
     clock: Clock,
     interval: Duration,
@@ -41,16 +39,7 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    pub(crate) fn new(
-        channel: RpcChannel,
-        log: EventLog,
-        clock: Clock,
-        interval: Duration,
-        batch: u32,
-    ) -> Self {
-        let outbox = OutboxServiceClient::new(channel)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    pub(crate) fn new(outbox: Outbox, log: EventLog, clock: Clock, interval: Duration, batch: u32) -> Self {
         Self {
             outbox,
             log,
@@ -68,11 +57,12 @@ impl Drain {
             .without_max_times();
         let mut pauses = backoff.build();
         let mut failing = false;
+        let keeper = self.outbox.keeper();
         while !stop.is_cancelled() {
             let pause = match self.step(&stop).await {
                 Ok(moved) => {
                     if failing {
-                        tracing::info!("the outbox is drained again");
+                        tracing::info!(keeper, "the outbox is drained again");
                         failing = false;
                     }
                     pauses = backoff.build();
@@ -80,10 +70,10 @@ impl Drain {
                     if moved > 0 { Duration::ZERO } else { self.interval }
                 }
                 Err(error) => {
-                    metrics::counter!("events_drain_failures_total").increment(1);
+                    metrics::counter!("events_drain_failures_total", "outbox" => keeper).increment(1);
                     if !failing {
                         // Once, not with every attempt: the outbox keeps the events meanwhile.
-                        tracing::warn!(%error, "the outbox is not drained");
+                        tracing::warn!(%error, keeper, "the outbox is not drained");
                         failing = true;
                     }
                     pauses.next().unwrap_or(LONGEST_PAUSE)
@@ -98,12 +88,9 @@ impl Drain {
 
     /// Moves one batch. What was claimed is also stored and acknowledged when the process ends meanwhile.
     async fn step(&mut self, stop: &CancellationToken) -> Result<usize, DrainError> {
-        let claim = self.outbox.claim_events(ClaimEventsRequest {
-            max_events: self.batch,
-        });
         let events = tokio::select! {
             () = stop.cancelled() => return Ok(0),
-            claimed = claim => claimed?.into_inner().events,
+            claimed = self.outbox.claim(self.batch) => claimed?,
         };
         if events.is_empty() {
             return Ok(0);
@@ -111,32 +98,37 @@ impl Drain {
         fail_point!("events::drain::after_claim");
         let ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
         let moved = ids.len();
-        let new = self.log.append(sort(events, self.clock.unix_millis())).await?;
-        self.outbox.ack_events(AckEventsRequest { ids }).await?;
+        let new = self.log.append(self.sort(events)).await?;
+        self.outbox.acknowledge(ids).await?;
         fail_point!("events::drain::after_ack");
         metrics::counter!("events_logged_total").increment(new as u64);
         Ok(moved)
     }
-}
 
-/// Tells events from what is none, which must neither block the log nor be lost.
-fn sort(events: Vec<OutboxEvent>, now: i64) -> Batch {
-    let mut batch = Batch {
-        now,
-        ..Batch::default()
-    };
-    for event in events {
-        match CloudEvent::parse(event.cloudevent_json.clone()) {
-            Ok(parsed) if parsed.id == event.id => batch.events.push(parsed),
-            Ok(_) => batch.set_aside(event, "the event's id is not the outbox's"),
-            Err(problem) => batch.set_aside(event, &problem),
+    /// Tells events from what is none, which must neither block the log nor be lost.
+    fn sort(&self, events: Vec<Handed>) -> Batch {
+        let mut batch = Batch {
+            now: self.clock.unix_millis(),
+            ..Batch::default()
+        };
+        for event in events {
+            match CloudEvent::parse(event.cloudevent_json.clone()) {
+                Ok(parsed) if parsed.id != event.id => {
+                    batch.set_aside(event, "the event's id is not the outbox's");
+                }
+                Ok(parsed) => match self.outbox.objection(&parsed) {
+                    None => batch.events.push(parsed),
+                    Some(problem) => batch.set_aside(event, problem),
+                },
+                Err(problem) => batch.set_aside(event, &problem),
+            }
         }
+        batch
     }
-    batch
 }
 
 impl Batch {
-    fn set_aside(&mut self, event: OutboxEvent, problem: &str) {
+    fn set_aside(&mut self, event: Handed, problem: &str) {
         tracing::error!(
             id = event.id,
             problem,

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use roadstead_authn::{AccessClaims, VerifyError};
 use roadstead_rpc::ErrorReason;
+use roadstead_sqlite::Failure;
 use tonic::{Code, Status};
 
-use crate::store::StoreError;
+/// When to try again what failed for the moment.
+const RETRY_SOON: Duration = Duration::from_secs(1);
 
 /// Everything that a call to events can fail with.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +25,7 @@ pub(crate) enum Error {
     #[error("auth did not answer: {0}")]
     Auth(Status),
     #[error("the event log failed")]
-    Storage(#[from] StoreError),
+    Storage(#[from] Failure),
 }
 
 impl From<Error> for Status {
@@ -46,11 +48,20 @@ impl From<Error> for Status {
             ),
             Error::Token(error) => error.into(),
             Error::Auth(status) => refuse(&status),
-            Error::Storage(error) => {
-                tracing::error!(%error, "the event log failed");
-                unavailable("the event log failed", ErrorReason::StorageUnavailable)
-            }
+            Error::Storage(failure) => storage(&failure),
         }
+    }
+}
+
+/// What SQLite says stays in the log.
+fn storage(failure: &Failure) -> Status {
+    let (code, reason) = failure.classify();
+    tracing::error!(error = %failure, reason = reason.as_str_name(), "the event log failed");
+    let status = roadstead_rpc::status(code, reason, "the event log failed");
+    if reason == ErrorReason::Internal {
+        status
+    } else {
+        roadstead_rpc::with_retry_after(status, RETRY_SOON)
     }
 }
 
@@ -69,5 +80,5 @@ fn refuse(status: &Status) -> Status {
 
 fn unavailable(message: &str, reason: ErrorReason) -> Status {
     let status = roadstead_rpc::status(Code::Unavailable, reason, message);
-    roadstead_rpc::with_retry_after(status, Duration::from_secs(1))
+    roadstead_rpc::with_retry_after(status, RETRY_SOON)
 }

@@ -1,8 +1,8 @@
 //! The event log: drains the outboxes, takes the pulls that gateways saw, and lists what happened.
 //!
 //! `events` owns the log and nothing else. It never decides what happened: an event is the business of the service that
-//! wrote it into its outbox in the transaction of the change itself. It calls metadata (its outbox) and auth (keys, and
-//! what a caller may read), and nothing waits for it: while it is down, outboxes grow.
+//! wrote it into its outbox in the transaction of the change itself. It calls metadata (its outbox) and auth (its outbox, keys,
+//! and what a caller may read), and nothing waits for it: while it is down, outboxes grow.
 //!
 //! What always holds:
 //!
@@ -11,6 +11,8 @@
 //! - Offsets follow the order of commits and have no gaps; whoever read up to one misses nothing before it.
 //! - A listing shows only events of repositories that the caller was granted to pull from. That anyone may pull from a
 //!   public repository opens its content, not its log: who pulled, from which address and with what, is its members' own.
+//! - An audit event (one with the attribute `path`: who was given or refused what) is shown only to those who may read audit
+//!   events at its path. To pull there is not enough.
 
 mod cloudevent;
 mod config;
@@ -19,6 +21,7 @@ mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod outbox;
 mod page_token;
 mod retention;
 mod rpc;
@@ -35,15 +38,14 @@ use roadstead_proto::{
 };
 use roadstead_rpc::{AllowList, MAX_MESSAGE_BYTES, Peer, Readiness, RpcChannel, RpcServer, TaskSet};
 use roadstead_runtime::BuiltService;
+pub use roadstead_sqlite::OpenError;
 use roadstead_types::Clock;
 use tokio_util::sync::CancellationToken;
 
-pub use crate::{
-    config::Config,
-    store::{OpenError, SchemaError},
-};
+pub use crate::config::Config;
 use crate::{
     drain::Drain,
+    outbox::Outbox,
     retention::Retention,
     rpc::{EventQuery, Ingest},
     store::EventLog,
@@ -55,7 +57,7 @@ pub struct Deps {
     pub clock: Clock,
     /// `runtime.data_dir`; the log is in its `events`.
     pub data_dir: PathBuf,
-    /// To auth: keys, and what a caller may read.
+    /// To auth: its outbox, keys, and what a caller may read.
     pub auth: RpcChannel,
     /// To metadata: its outbox.
     pub metadata: RpcChannel,
@@ -67,8 +69,8 @@ pub struct Deps {
 ///
 /// # Errors
 ///
-/// [`OpenError::Directory`] when another process uses the directory, [`OpenError::Schema`] when the log was written by a
-/// program that this one is too old for.
+/// [`OpenError::Directory`] when another process uses the directory, [`OpenError::SchemaTooNew`] when the log was written by
+/// a program that this one is too old for.
 pub async fn build(config: Config, deps: Deps) -> Result<BuiltService, OpenError> {
     let Deps {
         clock,
@@ -78,20 +80,25 @@ pub async fn build(config: Config, deps: Deps) -> Result<BuiltService, OpenError
         shutdown,
     } = deps;
     let directory = data_dir.join("events");
-    let now = clock.unix_millis();
-    let log = match tokio::task::spawn_blocking(move || EventLog::open(&directory, now)).await {
+    let time = clock.clone();
+    let log = match tokio::task::spawn_blocking(move || EventLog::open(&directory, time)).await {
         Ok(opened) => opened?,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     };
     let tasks = TaskSet::new(shutdown);
-    let drain = Drain::new(
-        metadata,
-        log.clone(),
-        clock.clone(),
-        config.drain_interval,
-        config.drain_batch,
-    );
-    tasks.spawn("events-drain", drain.run(tasks.token().clone()));
+    for (task, outbox) in [
+        ("events-drain-metadata", Outbox::of_metadata(metadata)),
+        ("events-drain-auth", Outbox::of_auth(auth.clone())),
+    ] {
+        let drain = Drain::new(
+            outbox,
+            log.clone(),
+            clock.clone(),
+            config.drain_interval,
+            config.drain_batch,
+        );
+        tasks.spawn(task, drain.run(tasks.token().clone()));
+    }
     let retention = Retention {
         log: log.clone(),
         clock: clock.clone(),

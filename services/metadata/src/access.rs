@@ -5,28 +5,37 @@ use std::time::Duration;
 
 use moka::future::Cache;
 use roadstead_authn::{AccessClaims, RegistryClaims, Verifier, VerifyError, token_hash};
-use roadstead_proto::auth::v1::ListReadablePrefixesRequest;
 use roadstead_proto::auth::v1::authorization_service_client::AuthorizationServiceClient;
+use roadstead_proto::auth::v1::{CheckRequest, ListReadablePrefixesRequest};
 use roadstead_proto::metadata::v1::ReadAccess;
 use roadstead_proto::metadata::v1::read_access::Ground;
 use roadstead_rpc::{ErrorReason, MAX_MESSAGE_BYTES, RpcChannel, reason};
-use roadstead_types::{Action, RepositoryName, RepositoryPrefix};
+use roadstead_types::{Action, RepositoryName, RepositorySet};
 
 use crate::domain::author::{Author, RequestInfo};
-use crate::domain::policy::Policy;
 use crate::error::Error;
 use crate::store::Store;
 
 /// A push mounts many blobs with one token in a row; a grant that is taken away is missed for this long at most.
-const PREFIXES_TTL: Duration = Duration::from_secs(30);
-const PREFIXES_CACHED: u64 = 10_000;
+const READABLE_TTL: Duration = Duration::from_secs(30);
+const READABLE_CACHED: u64 = 10_000;
+/// What stops being public is open for this long at most.
+const PUBLIC_TTL: Duration = Duration::from_secs(2);
+/// Strangers choose the names that are asked about.
+const PUBLIC_CACHED: u64 = 10_000;
 
-/// Believes tokens and asks auth what they may read.
+/// Believes tokens, and asks auth what they may read and what is public. Of what auth does not answer nothing is readable and
+/// nothing is public.
 #[derive(Clone)]
 pub(crate) struct Authority {
     verifier: Verifier,
     authorization: AuthorizationServiceClient<RpcChannel>,
-    readable: Cache<[u8; 32], Arc<[RepositoryPrefix]>>,
+    /// By token hash.
+    readable: Cache<[u8; 32], Arc<RepositorySet>>,
+    /// Whether one repository is public.
+    public: Cache<RepositoryName, bool>,
+    /// All that is public.
+    public_set: Cache<(), Arc<RepositorySet>>,
 }
 
 /// The bearer of a registry token of which everything holds, though it may be expired.
@@ -62,13 +71,20 @@ impl Authority {
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let readable = Cache::builder()
-            .max_capacity(PREFIXES_CACHED)
-            .time_to_live(PREFIXES_TTL)
+            .max_capacity(READABLE_CACHED)
+            .time_to_live(READABLE_TTL)
             .build();
+        let public = Cache::builder()
+            .max_capacity(PUBLIC_CACHED)
+            .time_to_live(PUBLIC_TTL)
+            .build();
+        let public_set = Cache::builder().max_capacity(1).time_to_live(PUBLIC_TTL).build();
         Self {
             verifier,
             authorization,
             readable,
+            public,
+            public_set,
         }
     }
 
@@ -81,6 +97,7 @@ impl Authority {
             Ok(claims) => (claims, false),
             Err(VerifyError::Expired(claims)) => (claims, true),
             Err(VerifyError::Invalid) => return Err(Error::TokenInvalid),
+            Err(VerifyError::Revoked(_)) => return Err(Error::TokenRevoked),
             Err(VerifyError::KeysUnavailable) => return Err(Error::AuthUnavailable),
         };
         Ok(Caller {
@@ -98,26 +115,15 @@ impl Authority {
         self.verifier.access(token).map_err(|error| match error {
             VerifyError::Expired(_) => Error::TokenExpired,
             VerifyError::Invalid => Error::TokenInvalid,
+            VerifyError::Revoked(_) => Error::TokenRevoked,
             VerifyError::KeysUnavailable => Error::AuthUnavailable,
         })
     }
 
-    /// Asks auth under which prefixes the bearer of a verified token may read. Remembered briefly.
-    pub(crate) async fn readable_prefixes(&self, token: &str) -> Result<Arc<[RepositoryPrefix]>, Error> {
-        let mut client = self.authorization.clone();
-        let token_text = token.to_owned();
-        let ask = async move {
-            let request = ListReadablePrefixesRequest { token: token_text };
-            let response = client.list_readable_prefixes(request).await?.into_inner();
-            let prefixes: Vec<_> = response
-                .prefixes
-                .iter()
-                .filter_map(|prefix| RepositoryPrefix::parse(prefix).ok())
-                .collect();
-            Ok::<Arc<[RepositoryPrefix]>, tonic::Status>(prefixes.into())
-        };
+    /// Asks auth what the bearer of a verified token may read beyond what is public. Remembered briefly.
+    pub(crate) async fn readable(&self, token: &str) -> Result<Arc<RepositorySet>, Error> {
         self.readable
-            .try_get_with(token_hash(token), ask)
+            .try_get_with(token_hash(token), self.ask_readable(token))
             .await
             .map_err(|status| match reason(&status) {
                 ErrorReason::TokenInvalid => Error::TokenInvalid,
@@ -126,19 +132,52 @@ impl Authority {
             })
     }
 
+    /// Asks auth whether everybody may pull from the repository, which need not exist. Remembered for a moment.
+    pub(crate) async fn is_public(&self, name: &RepositoryName) -> Result<bool, Error> {
+        let mut client = self.authorization.clone();
+        let ask = async {
+            let request = CheckRequest {
+                token: String::new(),
+                repository: name.to_string(),
+            };
+            let allowed = client.check(request).await?.into_inner().actions;
+            let pull = Action::Pull.as_str();
+            Ok::<_, tonic::Status>(allowed.iter().any(|action| action == pull))
+        };
+        let known = self.public.try_get_with_by_ref(name, ask).await;
+        known.map_err(|_| Error::AuthUnavailable)
+    }
+
+    /// Asks auth for all that is public. Remembered for a moment.
+    pub(crate) async fn public(&self) -> Result<Arc<RepositorySet>, Error> {
+        let known = self.public_set.try_get_with((), self.ask_readable("")).await;
+        known.map_err(|_| Error::AuthUnavailable)
+    }
+
+    async fn ask_readable(&self, token: &str) -> Result<Arc<RepositorySet>, tonic::Status> {
+        let request = ListReadablePrefixesRequest {
+            token: token.to_owned(),
+        };
+        let mut client = self.authorization.clone();
+        let seen = client.list_readable_prefixes(request).await?.into_inner();
+        Ok(Arc::new(RepositorySet::from_texts(
+            &seen.prefixes,
+            &seen.repositories,
+        )))
+    }
+
     /// Decides whether a read may be made, before anything tells whether the repository exists.
     pub(crate) async fn admit_read(
         &self,
         access: Option<&ReadAccess>,
         name: &RepositoryName,
-        policy: &Policy,
         store: &Store,
     ) -> Result<Admission, Error> {
         let ground = access.map_or(Ground::Unspecified, ReadAccess::ground);
         match ground {
             Ground::Unspecified => Err(Error::RepositoryUnknown),
             Ground::Granted => Ok(Admission::Full),
-            Ground::PublicOnly if policy.is_public(name) => Ok(Admission::Full),
+            Ground::PublicOnly if self.is_public(name).await? => Ok(Admission::Full),
             Ground::PublicOnly => Err(Error::PermissionMissing {
                 identity: roadstead_types::Principal::anonymous(),
                 resource: name.to_string(),

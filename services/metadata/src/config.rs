@@ -24,9 +24,6 @@ pub enum ManifestValidation {
 pub struct RepositoryConfig {
     /// Whole path segments; the empty string is every repository.
     pub prefix: String,
-    /// Whether anyone may pull without a token.
-    #[serde(default)]
-    pub public: Option<bool>,
     /// Overrides `metadata.manifest_validation`.
     #[serde(default)]
     pub manifest_validation: Option<ManifestValidation>,

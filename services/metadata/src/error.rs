@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use roadstead_rpc::{ErrorReason, status, status_with, with_retry_after};
-use roadstead_runtime::DirectoryError;
+use roadstead_sqlite::{Failure, OpenError};
 use roadstead_types::{Action, Principal};
 use tonic::{Code, Status};
 
@@ -48,6 +48,8 @@ pub(crate) enum Error {
     TokenMissing,
     #[error("the token is not valid here")]
     TokenInvalid,
+    #[error("the token was revoked; get another")]
+    TokenRevoked,
     #[error("the token expired")]
     TokenExpired,
     #[error("the token does not carry {action:?} for {resource}")]
@@ -62,14 +64,16 @@ pub(crate) enum Error {
     ArgumentInvalid(&'static str),
     #[error("auth cannot be reached")]
     AuthUnavailable,
-    #[error("too many writes are waiting")]
-    Overloaded,
-    #[error("database: {0}")]
-    Storage(#[from] rusqlite::Error),
-    #[error("the transaction did not commit")]
-    CommitFailed { full: bool },
+    #[error(transparent)]
+    Storage(#[from] Failure),
     #[error("internal: {0}")]
     Internal(String),
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Storage(error.into())
+    }
 }
 
 const RETRY_SOON: Duration = Duration::from_secs(1);
@@ -117,7 +121,7 @@ impl From<Error> for Status {
                 let details = [("resource", resource), ("action", action.as_str().to_owned())];
                 status_with(code, reason, text, details)
             }
-            Error::AuthUnavailable | Error::Overloaded => {
+            Error::AuthUnavailable | Error::Storage(Failure::Overloaded) => {
                 with_retry_after(status(code, reason, text), RETRY_SOON)
             }
             _ => status(code, reason, text),
@@ -145,68 +149,26 @@ fn classify(error: &Error) -> (Code, ErrorReason) {
         Error::UploadOutOfOrder { .. } => (Code::OutOfRange, ErrorReason::UploadOutOfOrder),
         Error::UploadConflict => (Code::Aborted, ErrorReason::UploadConflict),
         Error::TokenMissing => (Code::Unauthenticated, ErrorReason::TokenMissing),
-        Error::TokenInvalid => (Code::Unauthenticated, ErrorReason::TokenInvalid),
+        Error::TokenInvalid | Error::TokenRevoked => (Code::Unauthenticated, ErrorReason::TokenInvalid),
         Error::TokenExpired => (Code::Unauthenticated, ErrorReason::TokenExpired),
         Error::ScopeInsufficient { .. } => (Code::Unauthenticated, ErrorReason::ScopeInsufficient),
         Error::PermissionMissing { .. } => (Code::PermissionDenied, ErrorReason::PermissionMissing),
         Error::ArgumentInvalid(_) => (Code::InvalidArgument, ErrorReason::ArgumentInvalid),
         Error::AuthUnavailable => (Code::Unavailable, ErrorReason::Unavailable),
-        Error::Overloaded => (Code::ResourceExhausted, ErrorReason::Overloaded),
-        Error::CommitFailed { full: true } => (Code::ResourceExhausted, ErrorReason::StorageFull),
-        Error::CommitFailed { full: false } => (Code::Unavailable, ErrorReason::StorageUnavailable),
-        Error::Storage(error) => classify_storage(error),
+        Error::Storage(failure) => failure.classify(),
         Error::Internal(_) => (Code::Internal, ErrorReason::Internal),
-    }
-}
-
-/// Faults of the disk may pass; anything else that SQLite reports is a fault of this program.
-fn classify_storage(error: &rusqlite::Error) -> (Code, ErrorReason) {
-    use rusqlite::ErrorCode;
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => (Code::ResourceExhausted, ErrorReason::StorageFull),
-        Some(
-            ErrorCode::DatabaseBusy
-            | ErrorCode::DatabaseLocked
-            | ErrorCode::SystemIoFailure
-            | ErrorCode::CannotOpen
-            | ErrorCode::ReadOnly
-            | ErrorCode::OutOfMemory,
-        ) => (Code::Unavailable, ErrorReason::StorageUnavailable),
-        _ => (Code::Internal, ErrorReason::Internal),
     }
 }
 
 /// Why the service could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// Another process holds the directory, or it cannot be used.
+    /// The database cannot be opened.
     #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    /// A newer release changed the schema beyond what this program can work with.
-    #[error(
-        "{path} has schema version {found}, which needs a program that knows at least schema version {needed} \
-         (Roadstead {written_by} or newer); this program ({own_release}) knows {known}"
-    )]
-    SchemaTooNew {
-        /// The database file.
-        path: String,
-        /// The newest migration that was applied.
-        found: u32,
-        /// The oldest schema version whose programs still work with it.
-        needed: u32,
-        /// The newest schema version known here.
-        known: u32,
-        /// The release that applied the migration.
-        written_by: String,
-        /// This release.
-        own_release: &'static str,
-    },
+    Database(#[from] OpenError),
     /// The thread that opened the database ended early.
     #[error("the database was not opened: {0}")]
     Interrupted(String),
-    /// SQLite refused.
-    #[error("metadata database: {0}")]
-    Database(#[from] rusqlite::Error),
 }
 
 #[cfg(test)]
@@ -216,27 +178,24 @@ mod tests {
 
     use super::*;
 
-    fn sqlite(code: i32) -> Error {
-        Error::Storage(rusqlite::Error::SqliteFailure(
-            ffi::Error::new(code),
-            Some("secret table".to_owned()),
-        ))
-    }
-
     #[test]
     fn faults_of_the_disk_ask_for_a_retry_and_faults_of_the_program_do_not() {
+        let sqlite = |code| {
+            Error::from(rusqlite::Error::SqliteFailure(
+                ffi::Error::new(code),
+                Some("secret table".to_owned()),
+            ))
+        };
+        let lost = |full| Error::Storage(Failure::CommitFailed { full });
+        let overloaded = Error::Storage(Failure::Overloaded);
         for (error, expected, retry) in [
             (sqlite(ffi::SQLITE_FULL), ErrorReason::StorageFull, true),
             (sqlite(ffi::SQLITE_IOERR), ErrorReason::StorageUnavailable, true),
             (sqlite(ffi::SQLITE_BUSY), ErrorReason::StorageUnavailable, true),
             (sqlite(ffi::SQLITE_CONSTRAINT), ErrorReason::Internal, false),
-            (Error::CommitFailed { full: true }, ErrorReason::StorageFull, true),
-            (
-                Error::CommitFailed { full: false },
-                ErrorReason::StorageUnavailable,
-                true,
-            ),
-            (Error::Overloaded, ErrorReason::Overloaded, true),
+            (lost(true), ErrorReason::StorageFull, true),
+            (lost(false), ErrorReason::StorageUnavailable, true),
+            (overloaded, ErrorReason::Overloaded, true),
             (Error::AuthUnavailable, ErrorReason::Unavailable, true),
             (Error::Internal("secret".to_owned()), ErrorReason::Internal, false),
         ] {

@@ -7,7 +7,7 @@
 //! Invariants:
 //!
 //! * a manifest, its edges, its tags, their history and its events are one transaction;
-//! * a read answers from what was committed before it began: nothing is cached;
+//! * a read answers from what was committed before it began: no content is cached, only for moments who may read what;
 //! * a digest resolves to one object; a newcomer's object is queued for deletion in the transaction that rejects it;
 //! * whether content exists is never told to who may not read it;
 //! * a version of a tag is never given twice, also when the tag was deleted in between.
@@ -20,6 +20,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod mount;
+mod notices;
 mod reaper;
 mod rpc;
 mod store;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 use roadstead_authn::Verifier;
 use roadstead_rpc::{Readiness, RpcChannel, SealKey, TaskSet};
 use roadstead_runtime::BuiltService;
-use roadstead_types::Clock;
+use roadstead_types::{Clock, RepositoryName};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, ManifestValidation, RepositoryConfig};
@@ -38,8 +39,9 @@ pub use error::BuildError;
 
 use crate::access::Authority;
 use crate::domain::policy::Policy;
+use crate::notices::Notices;
 use crate::reaper::Reaper;
-use crate::store::Store;
+use crate::store::{Pushed, Store};
 
 /// What values are sealed for. blobs opens and seals under the same names, so they are part of the contract.
 mod purpose {
@@ -56,7 +58,7 @@ pub struct Deps {
     pub data_dir: PathBuf,
     /// Shared with blobs.
     pub seal_key: SealKey,
-    /// Reaches auth: keys, and what a token may read.
+    /// Reaches auth: keys, what a token may read, what is public, and the groups of new repositories.
     pub auth: RpcChannel,
     /// Reaches blobs: abandoned uploads and discarded objects.
     pub blobs: RpcChannel,
@@ -68,12 +70,23 @@ pub struct Deps {
 struct Core {
     store: Store,
     authority: Authority,
-    policy: Arc<Policy>,
+    policy: Policy,
+    notices: Notices,
     seal: SealKey,
     clock: Clock,
     locator_seconds: i64,
     manifest_size_limit: usize,
     max_tags_per_push: usize,
+}
+
+impl Core {
+    /// Gives what a push gave, and sees to it that auth hears of the repository if the push made it.
+    fn note<T>(&self, name: &RepositoryName, pushed: Pushed<T>) -> T {
+        if pushed.made_repository {
+            self.notices.repository_made(name);
+        }
+        pushed.value
+    }
 }
 
 /// Opens the database and builds the service. It is ready when auth's keys have arrived.
@@ -110,8 +123,9 @@ pub async fn build(config: Config, deps: Deps) -> Result<BuiltService, BuildErro
 
     let core = Arc::new(Core {
         store,
+        notices: Notices::start(deps.auth.clone(), &tasks),
         authority: Authority::new(verifier, deps.auth),
-        policy: Arc::new(Policy::new(&config)),
+        policy: Policy::new(&config),
         seal: deps.seal_key,
         clock: deps.clock,
         // At most half of the range, so that adding it to a time does not overflow.

@@ -1,8 +1,6 @@
 //! From which repository a blob may be mounted.
 
-use std::sync::Arc;
-
-use roadstead_types::{Action, Digest, RepositoryName, RepositoryPrefix};
+use roadstead_types::{Action, Digest, RepositoryName};
 
 use crate::Core;
 use crate::access::Caller;
@@ -33,16 +31,16 @@ pub(crate) async fn source(
     let Ok(from) = RepositoryName::parse(from) else {
         return Ok(None);
     };
-    if !core.policy.is_public(&from) && !caller.allows(&from, Action::Pull) {
-        if caller.was_denied(&from, Action::Pull) {
-            return Ok(None);
-        }
-        return Err(Error::ScopeInsufficient {
-            resource: from.to_string(),
-            action: Action::Pull,
-        });
+    if caller.allows(&from, Action::Pull) || known(core.authority.is_public(&from).await)? {
+        return Ok(Some(from));
     }
-    Ok(Some(from))
+    if caller.was_denied(&from, Action::Pull) {
+        return Ok(None);
+    }
+    Err(Error::ScopeInsufficient {
+        resource: from.to_string(),
+        action: Action::Pull,
+    })
 }
 
 async fn any_source(
@@ -51,21 +49,22 @@ async fn any_source(
     token: &str,
     request: &MountRequest,
 ) -> Result<Option<RepositoryName>, Error> {
-    // The client asked only whether it can spare the upload; when auth is away, what is known here must do.
-    let prefixes: Arc<[RepositoryPrefix]> = match core.authority.readable_prefixes(token).await {
-        Ok(prefixes) => prefixes,
-        Err(Error::AuthUnavailable) => Arc::new([]),
-        Err(error) => return Err(error),
-    };
-    let policy = core.policy.clone();
+    let readable = known(core.authority.readable(token).await)?;
+    let public = known(core.authority.public().await)?;
     let target = caller
         .allows(&request.target, Action::Pull)
         .then(|| request.target.clone());
     core.store
         .find_blob_source(request.digest.clone(), move |name| {
-            policy.is_public(name)
-                || target.as_ref() == Some(name)
-                || prefixes.iter().any(|prefix| prefix.contains(name))
+            target.as_ref() == Some(name) || readable.contains(name) || public.contains(name)
         })
         .await
+}
+
+/// The client asked only whether it can spare the upload: when auth is away, what is known here must do.
+fn known<T: Default>(answer: Result<T, Error>) -> Result<T, Error> {
+    match answer {
+        Err(Error::AuthUnavailable) => Ok(T::default()),
+        answer => answer,
+    }
 }

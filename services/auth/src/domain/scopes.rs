@@ -1,20 +1,28 @@
 //! From what a client asks for to what its token says.
 
-use roadstead_authn::Act;
-use roadstead_types::{ActionSet, Resource, Scope, ScopeError};
+use roadstead_types::{Action, ActionSet, Scope, ScopeError};
 
-use crate::{domain::Grants, error::Error};
+use super::{Asker, Capability, Facts, Question, Resource, Rules, evaluate, why};
+use crate::error::Error;
 
-/// More scopes than any client asks for at once; each costs a look at the grants and room in the token.
+/// More scopes than any client asks for at once; each costs reads of the database and room in the token.
 const SCOPES_LIMIT: usize = 64;
 
 /// What was asked for, divided.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Decision {
+pub(crate) struct Decided {
     pub(crate) granted: Vec<Scope>,
-    /// What an identity asked for and has no grant for. Empty for an anonymous caller, to whom the answer to a missing
+    /// What an identity asked for and was not given. Empty for an anonymous caller, to whom the answer to a missing
     /// scope is to log in.
-    pub(crate) denied: Vec<Scope>,
+    pub(crate) denied: Vec<Denied>,
+}
+
+/// Something that was asked for and not given, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Denied {
+    pub(crate) scope: Scope,
+    /// One sentence for the client, of at most 200 bytes.
+    pub(crate) why: String,
 }
 
 /// Parses scopes as clients send them: duplicated, overlapping, in one text or in many.
@@ -39,32 +47,55 @@ pub(crate) fn parse_scopes<S: AsRef<str>>(texts: &[S]) -> Result<Vec<Scope>, Err
     Ok(Scope::merge(scopes))
 }
 
-/// Divides what is asked for by what an identity, if there is one, was granted.
-pub(crate) fn decide(scopes: Vec<Scope>, grants: &Grants, identity: Option<&Act>) -> Decision {
-    let mut decision = Decision::default();
-    for scope in scopes {
-        let granted = match (&scope.resource, identity) {
-            // Everybody may list repositories: the list holds only what the caller may read.
-            (Resource::Catalog, _) => scope.actions,
-            (Resource::Repository(name), Some(act)) => scope.actions.intersection(grants.actions(act, name)),
-            (Resource::Repository(_), None) => ActionSet::EMPTY,
-            (Resource::Other { .. }, _) => continue,
+/// Divides what is asked for on a resource by what the facts about it give.
+pub(crate) fn divide(
+    scope: Scope,
+    (facts, resource): (&Facts, &Resource),
+    asker: &Asker<'_>,
+    rules: &Rules,
+    decided: &mut Decided,
+) {
+    divide_by(scope, decided, |action| {
+        let question = Question {
+            capability: Capability::of(action),
+            resource,
+            handed_on: None,
         };
-        let denied = scope.actions.difference(granted);
-        if !denied.is_empty() && identity.is_some() {
-            decision.denied.push(Scope {
-                resource: scope.resource.clone(),
-                actions: denied,
-            });
+        let verdict = evaluate(facts, asker, &question, rules);
+        if verdict.allowed {
+            Ok(())
+        } else {
+            Err(why(&verdict, asker, &question))
         }
-        if !granted.is_empty() {
-            decision.granted.push(Scope {
-                resource: scope.resource,
-                actions: granted,
-            });
+    });
+}
+
+/// Divides what is asked for. `decide` answers for one action: given, or why not.
+fn divide_by(scope: Scope, decided: &mut Decided, decide: impl Fn(Action) -> Result<(), String>) {
+    let mut granted = ActionSet::EMPTY;
+    let mut refused: Vec<Denied> = Vec::new();
+    for action in scope.actions.iter() {
+        match decide(action) {
+            Ok(()) => granted = granted.with(action),
+            Err(why) => match refused.iter_mut().find(|denied| denied.why == why) {
+                Some(denied) => denied.scope.actions = denied.scope.actions.with(action),
+                None => refused.push(Denied {
+                    scope: Scope {
+                        resource: scope.resource.clone(),
+                        actions: action.into(),
+                    },
+                    why,
+                }),
+            },
         }
     }
-    decision
+    decided.denied.append(&mut refused);
+    if !granted.is_empty() {
+        decided.granted.push(Scope {
+            resource: scope.resource,
+            actions: granted,
+        });
+    }
 }
 
 #[cfg(test)]

@@ -3,14 +3,16 @@
 use jsonwebtoken::Algorithm;
 
 use super::{
-    identity::{self, Identity},
+    identity::{self, Verified},
     keyset::IssuerKeySet,
 };
 
-pub(crate) fn identity(token: &str, audience: &str, jwks: &str, now: i64) -> Option<Identity> {
+pub(crate) fn identity(token: &str, audience: &str, jwks: &str, now: i64) -> Option<Verified> {
     let keys = IssuerKeySet::from_published(&serde_json::from_str(jwks).ok()?);
     let peeked = identity::peek(token).ok()?;
-    peeked.check_audience(audience).ok()?;
+    if peeked.sole_audience().ok()? != audience {
+        return None;
+    }
     let keys = keys.matching(peeked.kid.as_deref(), peeked.algorithm);
     identity::verify(token, &peeked, audience, &keys, now).ok()
 }

@@ -25,11 +25,13 @@ const ACCEPTED: [Algorithm; 9] = [
     Algorithm::EdDSA,
 ];
 
-/// Who an identity token is about.
+/// What an identity token says, verified.
 #[derive(Debug)]
-pub(crate) struct Identity {
+pub(crate) struct Verified {
     pub(crate) issuer: String,
     pub(crate) subject: String,
+    /// The one audience that the token is for.
+    pub(crate) audience: String,
     /// All claims.
     pub(crate) claims: Map<String, Value>,
 }
@@ -40,6 +42,8 @@ pub(crate) struct Peeked {
     pub(crate) issuer: String,
     pub(crate) kid: Option<String>,
     pub(crate) algorithm: Algorithm,
+    /// All claims.
+    pub(crate) claims: Map<String, Value>,
     audience: Vec<String>,
 }
 
@@ -72,25 +76,34 @@ pub(crate) fn peek(token: &str) -> Result<Peeked, Error> {
     let header =
         jsonwebtoken::decode_header(token).map_err(|_| Error::TokenInvalid("it is no signed JWT"))?;
     check_header(&header)?;
-    let claims: PeekedClaims = jsonwebtoken::dangerous::insecure_decode_claims(token)
-        .map_err(|_| Error::TokenInvalid("it lacks an issuer or an audience"))?;
+    let unreadable = Error::TokenInvalid("it lacks an issuer or an audience");
+    let Ok(claims) = jsonwebtoken::dangerous::insecure_decode_claims::<Map<String, Value>>(token) else {
+        return Err(unreadable);
+    };
+    let Ok(PeekedClaims { iss, aud }) = PeekedClaims::deserialize(&claims) else {
+        return Err(unreadable);
+    };
     Ok(Peeked {
-        issuer: claims.iss,
+        issuer: iss,
         kid: header.kid,
         algorithm: header.alg,
-        audience: claims.aud,
+        claims,
+        audience: aud,
     })
 }
 
 impl Peeked {
-    /// Demands exactly one audience, the one configured: a token that is also for others could be shown by them.
-    pub(crate) fn check_audience(&self, audience: &str) -> Result<(), Error> {
+    /// The one audience of the token: one that is also for others could be shown by them.
+    pub(crate) fn sole_audience(&self) -> Result<&str, Error> {
         match self.audience.as_slice() {
-            [only] if only == audience => Ok(()),
-            _ => Err(Error::TokenInvalid(
-                "its audience is not the one configured for its issuer",
-            )),
+            [only] => Ok(only),
+            _ => Err(Error::TokenInvalid("it is for several audiences")),
         }
+    }
+
+    /// The subject that it claims.
+    pub(crate) fn subject(&self) -> &str {
+        self.claims.get("sub").and_then(Value::as_str).unwrap_or_default()
     }
 }
 
@@ -101,7 +114,7 @@ pub(crate) fn verify(
     audience: &str,
     keys: &[DecodingKey],
     now: i64,
-) -> Result<Identity, Error> {
+) -> Result<Verified, Error> {
     let mut validation = Validation::new(peeked.algorithm);
     validation.set_issuer(&[&peeked.issuer]);
     validation.set_audience(&[audience]);
@@ -115,9 +128,10 @@ pub(crate) fn verify(
         .ok_or(Error::TokenInvalid("no key of its issuer signed it"))?
         .claims;
     check_times(&claims, now)?;
-    Ok(Identity {
+    Ok(Verified {
         issuer: peeked.issuer.clone(),
         subject: subject(&claims)?,
+        audience: audience.to_owned(),
         claims,
     })
 }

@@ -27,7 +27,9 @@ const FRESH: Duration = Duration::from_mins(5);
 /// A key that the issuer withdrew is believed no longer than this, even while the issuer cannot be reached.
 const STALE: Duration = Duration::from_hours(1);
 const UNKNOWN_KEY_PAUSE: Duration = Duration::from_mins(1);
-const FAILURE_PAUSE: Duration = Duration::from_secs(5);
+/// An issuer that failed is left alone for this long; twice as long when it fails again, and so on.
+const FIRST_FAILURE_PAUSE: Duration = Duration::from_secs(5);
+const LAST_FAILURE_PAUSE: Duration = Duration::from_mins(1);
 
 /// The issuer cannot be asked now.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +58,16 @@ struct Fetched {
 #[derive(Clone, Copy, Debug)]
 struct Attempt {
     at: SystemTime,
-    failed: bool,
+    /// How often in a row it failed.
+    failures: u32,
+}
+
+impl Attempt {
+    /// How long the issuer is left alone.
+    fn pause(self) -> Duration {
+        let doublings = self.failures.saturating_sub(1).min(8);
+        (FIRST_FAILURE_PAUSE * (1 << doublings)).min(LAST_FAILURE_PAUSE)
+    }
 }
 
 impl RemoteKeys {
@@ -124,18 +135,21 @@ impl RemoteKeys {
         }
         if let Some(attempt) = *last {
             let since = self.since(attempt.at);
-            if attempt.failed && since < FAILURE_PAUSE {
+            let failed = attempt.failures > 0;
+            if failed && since < attempt.pause() {
                 return Err(Unavailable {
-                    retry_after: FAILURE_PAUSE.saturating_sub(since),
+                    retry_after: attempt.pause().saturating_sub(since),
                 });
             }
-            if let Some(current) = current.filter(|_| !attempt.failed && since < pause) {
+            if let Some(current) = current.filter(|_| !failed && since < pause) {
                 return Ok(current);
             }
         }
         // Noted as failed first: a caller that gives up in the middle of a slow fetch must not let the next in at once.
         let at = self.clock.now();
-        *last = Some(Attempt { at, failed: true });
+        let failures = last.map_or(0, |attempt| attempt.failures).saturating_add(1);
+        let attempt = Attempt { at, failures };
+        *last = Some(attempt);
         match self
             .client
             .fetch()
@@ -143,24 +157,28 @@ impl RemoteKeys {
             .map(|published| IssuerKeySet::from_published(&published))
         {
             Ok(keys) if !keys.is_empty() => {
-                *last = Some(Attempt { at, failed: false });
+                *last = Some(Attempt { at, failures: 0 });
                 let fetched = Arc::new(Fetched { keys, at });
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(fetched.clone());
                 Ok(fetched)
             }
-            Ok(_) => Err(self.failed("it publishes no key that signs with an accepted algorithm")),
-            Err(error) => Err(self.failed(&describe(&error))),
+            Ok(_) => Err(self.failed(
+                attempt,
+                "it publishes no key that signs with an accepted algorithm",
+            )),
+            Err(error) => Err(self.failed(attempt, &describe(&error))),
         }
     }
 
-    fn failed(&self, error: &str) -> Unavailable {
+    fn failed(&self, attempt: Attempt, error: &str) -> Unavailable {
         tracing::warn!(
             issuer = self.client.issuer(),
+            failures = attempt.failures,
             error,
             "an issuer's keys could not be fetched"
         );
         Unavailable {
-            retry_after: FAILURE_PAUSE,
+            retry_after: attempt.pause(),
         }
     }
 

@@ -8,7 +8,7 @@ use aws_lc_rs::{
 };
 use jsonwebtoken::{
     Algorithm, EncodingKey, Header,
-    jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash},
+    jwk::{Jwk, PublicKeyUse, ThumbprintHash},
 };
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -63,11 +63,8 @@ impl SigningKey {
         &self.public
     }
 
-    /// Returns the JWK set that holds this key alone.
-    pub(crate) fn jwk_set(&self) -> JwkSet {
-        JwkSet {
-            keys: vec![self.public.clone()],
-        }
+    pub(crate) fn kid(&self) -> &str {
+        &self.kid
     }
 }
 

@@ -1,25 +1,27 @@
-//! Signing keys on disk, sealed.
+//! Keys on disk, and their succession.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use aws_lc_rs::rand;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use fail::fail_point;
-use roadstead_rpc::{SealKey, SealKeyError};
+use roadstead_rpc::SealKeyError;
+use roadstead_runtime::Ages;
 use roadstead_types::Clock;
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::signing::{KeyError, SigningKey};
+use super::{
+    KeyRing, RefreshKey,
+    files::{ACCESS, KeyFiles, Purpose, REFRESH, REGISTRY},
+    ring::DatedKey,
+    signing::{KeyError, SigningKey},
+};
 
-const SEALING_KEY: &str = "sealing.key";
-
-/// Why signing keys cannot be had.
+/// Why keys cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyStoreError {
     #[error("{path}: {source}")]
@@ -29,25 +31,29 @@ pub(crate) enum KeyStoreError {
     #[error("the sealing key: {0}")]
     SealingKey(#[from] SealKeyError),
     #[error(
-        "{0}: holds signing keys, but there is no sealing key to open them; put {SEALING_KEY} back, or remove both"
+        "{0}: holds keys, but there is no sealing key to open them; put sealing.key back, or remove both"
     )]
     SealingKeyLost(PathBuf),
     #[error("{0}: cannot be opened with this sealing key, or was changed")]
     Sealed(PathBuf),
     #[error("{path}: {source}")]
     Key { path: PathBuf, source: KeyError },
+    #[error("the operating system has no randomness")]
+    Randomness,
 }
 
-/// The signing key of each kind of token. The directory is this process's alone while this exists.
+/// The signing keys of each kind of token, and the files that they are in.
 #[derive(Debug)]
 pub(crate) struct SigningKeys {
-    pub(crate) access: SigningKey,
-    pub(crate) registry: SigningKey,
-    /// Holds the lock.
-    _directory: File,
+    pub(crate) access: KeyRing,
+    pub(crate) registry: KeyRing,
+    files: KeyFiles,
+    clock: Clock,
+    ages: Ages,
+    rotation: Duration,
 }
 
-/// What a sealed file holds. A list, so that keys can be rotated without another format.
+/// What a sealed file of signing keys holds, from the oldest to the newest.
 #[derive(Serialize, Deserialize)]
 struct KeyFile {
     version: u32,
@@ -68,133 +74,104 @@ impl Drop for StoredKey {
 }
 
 impl SigningKeys {
-    /// Opens the keys in `directory`, and makes what is missing there.
+    /// Opens the keys in `directory`, and makes what is missing there. Signing keys are replaced after `rotation`.
     ///
     /// The sealing key is read from `sealing_key_file`, which must exist when it is given.
     pub(crate) fn open(
         directory: &Path,
         sealing_key_file: Option<&Path>,
+        rotation: Duration,
         clock: &Clock,
-    ) -> Result<Self, KeyStoreError> {
-        let in_file = |source| KeyStoreError::File {
-            path: directory.to_owned(),
-            source,
+    ) -> Result<(Self, RefreshKey), KeyStoreError> {
+        let files = KeyFiles::open(directory, sealing_key_file)?;
+        let refresh = open_refresh(&files)?;
+        let keys = Self {
+            access: open_ring(&files, ACCESS, clock)?,
+            registry: open_ring(&files, REGISTRY, clock)?,
+            files,
+            ages: Ages::new(clock.clone()),
+            clock: clock.clone(),
+            rotation,
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(in_file)?;
-        let lock = File::open(directory).map_err(in_file)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
-            rustix::io::Errno::WOULDBLOCK => KeyStoreError::Locked(directory.to_owned()),
-            error => in_file(error.into()),
-        })?;
-        let seal = match sealing_key_file {
-            Some(file) => SealKey::from_file(file)?,
-            None => default_seal(directory)?,
-        };
-        Ok(Self {
-            access: open_or_make(directory, "access", &seal, clock)?,
-            registry: open_or_make(directory, "registry", &seal, clock)?,
-            _directory: lock,
-        })
+        Ok((keys, refresh))
     }
-}
 
-fn default_seal(directory: &Path) -> Result<SealKey, KeyStoreError> {
-    let path = directory.join(SEALING_KEY);
-    if exists(&path)? {
-        return Ok(SealKey::from_file(&path)?);
-    }
-    // With a new sealing key the old signing keys would be lost for good, so a lost one is said, not replaced.
-    for kind in ["access", "registry"] {
-        let keys = key_path(directory, kind);
-        if exists(&keys)? {
-            return Err(KeyStoreError::SealingKeyLost(keys));
+    /// Makes the keys that are due and forgets those that are spent. Returns whether there was anything to do.
+    pub(crate) fn tend(&mut self) -> Result<bool, KeyStoreError> {
+        let now = self.clock.unix_seconds();
+        // After the clock leapt nothing is taken for spent: tokens of the time before are still shown.
+        let forgets = self.ages.believable_now().is_some();
+        let mut changed = false;
+        for (purpose, ring) in [(ACCESS, &mut self.access), (REGISTRY, &mut self.registry)] {
+            let mut next = None;
+            if ring.wants_successor(now, self.rotation) {
+                let key = DatedKey::generate(now).map_err(|source| KeyStoreError::Key {
+                    path: self.files.path(purpose),
+                    source,
+                })?;
+                tracing::info!(kid = key.key.kid(), file = ?purpose, "made a new signing key");
+                next = Some(ring.with(key));
+            }
+            if forgets && let Some(rest) = next.as_ref().unwrap_or(ring).without_spent(now) {
+                next = Some(rest);
+            }
+            if let Some(next) = next {
+                // On disk first: what signs is there after a restart.
+                write_ring(&self.files, purpose, &next)?;
+                *ring = next;
+                changed = true;
+            }
         }
+        Ok(changed)
     }
-    let seal = SealKey::generate();
-    write_secret(&path, Zeroizing::new(seal.to_base64()).as_bytes())?;
-    Ok(seal)
 }
 
-fn open_or_make(
-    directory: &Path,
-    kind: &str,
-    seal: &SealKey,
-    clock: &Clock,
-) -> Result<SigningKey, KeyStoreError> {
-    let path = key_path(directory, kind);
-    let purpose = format!("auth-signing-key-{kind}");
+fn open_refresh(files: &KeyFiles) -> Result<RefreshKey, KeyStoreError> {
+    if let Some(bytes) = files.read(REFRESH)? {
+        return RefreshKey::from_bytes(&bytes).ok_or_else(|| KeyStoreError::Sealed(files.path(REFRESH)));
+    }
+    let mut bytes = Zeroizing::new(vec![0; RefreshKey::LENGTH]);
+    rand::fill(&mut bytes).map_err(|_| KeyStoreError::Randomness)?;
+    files.write(REFRESH, &bytes)?;
+    RefreshKey::from_bytes(&bytes).ok_or(KeyStoreError::Randomness)
+}
+
+fn open_ring(files: &KeyFiles, purpose: Purpose, clock: &Clock) -> Result<KeyRing, KeyStoreError> {
     let in_key = |source| KeyStoreError::Key {
-        path: path.clone(),
+        path: files.path(purpose),
         source,
     };
-    if exists(&path)? {
-        let sealed = fs::read(&path).map_err(|source| KeyStoreError::File {
-            path: path.clone(),
-            source,
-        })?;
-        let unusable = || KeyStoreError::Sealed(path.clone());
-        let text = Zeroizing::new(seal.open::<Vec<u8>>(&purpose, &sealed).map_err(|_| unusable())?);
-        let file: KeyFile = serde_json::from_slice(&text).map_err(|_| unusable())?;
-        let newest = file
-            .keys
-            .last()
-            .filter(|_| file.version == 1)
-            .ok_or_else(unusable)?;
-        let pkcs8 = Zeroizing::new(STANDARD.decode(&newest.pkcs8).map_err(|_| unusable())?);
-        return SigningKey::from_pkcs8(&pkcs8).map_err(in_key);
-    }
-    let (key, pkcs8) = SigningKey::generate().map_err(in_key)?;
-    let stored = StoredKey {
-        created_at: clock.unix_seconds(),
-        pkcs8: STANDARD.encode(&pkcs8),
+    let Some(text) = files.read(purpose)? else {
+        let ring = KeyRing::of(DatedKey::generate(clock.unix_seconds()).map_err(in_key)?);
+        write_ring(files, purpose, &ring)?;
+        return Ok(ring);
     };
+    let unusable = || KeyStoreError::Sealed(files.path(purpose));
+    let file: KeyFile = serde_json::from_slice(&text).map_err(|_| unusable())?;
+    if file.version != 1 {
+        return Err(unusable());
+    }
+    let mut keys = Vec::with_capacity(file.keys.len());
+    for stored in &file.keys {
+        let pkcs8 = Zeroizing::new(STANDARD.decode(&stored.pkcs8).map_err(|_| unusable())?);
+        keys.push(DatedKey {
+            created_at: stored.created_at,
+            key: SigningKey::from_pkcs8(&pkcs8).map_err(in_key)?,
+            pkcs8,
+        });
+    }
+    KeyRing::new(keys).ok_or_else(unusable)
+}
+
+fn write_ring(files: &KeyFiles, purpose: Purpose, ring: &KeyRing) -> Result<(), KeyStoreError> {
+    let keys = ring.each().map(|dated| StoredKey {
+        created_at: dated.created_at,
+        pkcs8: STANDARD.encode(&dated.pkcs8),
+    });
     let text = serde_json::to_vec(&KeyFile {
         version: 1,
-        keys: vec![stored],
+        keys: keys.collect(),
     });
     let text = Zeroizing::new(text.unwrap_or_else(|_| unreachable!("the file is plain data")));
-    write_secret(&path, &seal.seal(&purpose, &*text))?;
-    Ok(key)
-}
-
-fn key_path(directory: &Path, kind: &str) -> PathBuf {
-    directory.join(format!("{kind}-signing.key"))
-}
-
-fn exists(path: &Path) -> Result<bool, KeyStoreError> {
-    path.try_exists().map_err(|source| KeyStoreError::File {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-/// Writes a file that is there with all its content or not at all, and that only the owner can read.
-fn write_secret(path: &Path, content: &[u8]) -> Result<(), KeyStoreError> {
-    let temporary = path.with_extension("new");
-    let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(content)?;
-        fail_point!("auth::start::before_fsync");
-        file.sync_all()?;
-        fail_point!("auth::start::before_rename");
-        fs::rename(&temporary, path)?;
-        fail_point!("auth::start::before_directory_fsync");
-        path.parent()
-            .map_or(Ok(()), |directory| File::open(directory)?.sync_all())?;
-        fail_point!("auth::start::after_directory_fsync");
-        Ok(())
-    };
-    write().map_err(|source| KeyStoreError::File {
-        path: path.to_owned(),
-        source,
-    })
+    files.write(purpose, &text)
 }

@@ -1,17 +1,15 @@
-use std::time::Duration;
-
-use roadstead_authn::Act;
-use roadstead_proto::auth::v1::{
-    ExchangeRequest, ExchangeResponse, IssueRegistryTokenRequest, IssueRegistryTokenResponse,
-    token_service_server::TokenService,
+use roadstead_proto::{
+    auth::v1::{
+        ExchangeRequest, ExchangeResponse, GetLoginOptionsRequest, GetLoginOptionsResponse,
+        IssueRegistryTokenRequest, IssueRegistryTokenResponse, RefreshRequest, RevokeSessionRequest,
+        RevokeSessionResponse, token_service_server::TokenService,
+    },
+    common::v1::RequestContext,
 };
 use tonic::{Request, Response, Status};
 
-use super::{Service, State, identity};
-use crate::{
-    domain::{decide, parse_scopes},
-    error::Error,
-};
+use super::Service;
+use crate::domain::event::Author;
 
 #[tonic::async_trait]
 impl TokenService for Service {
@@ -19,64 +17,54 @@ impl TokenService for Service {
         &self,
         request: Request<ExchangeRequest>,
     ) -> Result<Response<ExchangeResponse>, Status> {
-        let response = self.0.exchange(&request.get_ref().identity_token).await?;
+        let request = request.into_inner();
+        let stranger = stranger(request.context.as_ref());
+        let outcome = self.0.exchange(request).await;
+        let response = self.0.note_refusal("exchange", &stranger, outcome)?;
         Ok(Response::new(response))
+    }
+
+    async fn refresh(&self, request: Request<RefreshRequest>) -> Result<Response<ExchangeResponse>, Status> {
+        let request = request.into_inner();
+        let stranger = stranger(request.context.as_ref());
+        let outcome = self.0.refresh(request).await;
+        let response = self.0.note_refusal("refresh", &stranger, outcome)?;
+        Ok(Response::new(response))
+    }
+
+    async fn revoke_session(
+        &self,
+        request: Request<RevokeSessionRequest>,
+    ) -> Result<Response<RevokeSessionResponse>, Status> {
+        self.0.revoke_session(request.into_inner()).await?;
+        Ok(Response::new(RevokeSessionResponse {}))
     }
 
     async fn issue_registry_token(
         &self,
         request: Request<IssueRegistryTokenRequest>,
     ) -> Result<Response<IssueRegistryTokenResponse>, Status> {
-        let response = self.0.issue_registry_token(request.get_ref())?;
+        let request = request.get_ref();
+        let outcome = self.0.issue_registry_token(request).await;
+        let stranger = stranger(request.context.as_ref());
+        let response = self.0.note_refusal("issue_registry_token", &stranger, outcome)?;
         Ok(Response::new(response))
     }
-}
 
-impl State {
-    async fn exchange(&self, token: &str) -> Result<ExchangeResponse, Error> {
-        let upstream = self.issuers.verify(token, self.clock.unix_seconds()).await?;
-        let act = Act {
-            claims: self.grants.relevant_claims(&upstream.issuer, &upstream.claims),
-            issuer: upstream.issuer,
-            subject: upstream.subject,
-        };
-        let identity = identity(&act.issuer, &act.subject);
-        let signed = self.tokens.sign_access(act)?;
-        tracing::info!(
-            issuer = identity.issuer,
-            subject = identity.subject,
-            "exchanged an identity token"
-        );
-        Ok(ExchangeResponse {
-            access_token: signed.token,
-            expires_in: seconds(signed.life),
-            issued_at: signed.issued_at,
-            identity: Some(identity),
-        })
-    }
-
-    fn issue_registry_token(
+    async fn get_login_options(
         &self,
-        request: &IssueRegistryTokenRequest,
-    ) -> Result<IssueRegistryTokenResponse, Error> {
-        if !request.service.is_empty() && request.service != self.tokens.service() {
-            return Err(Error::ServiceUnknown(self.tokens.service().to_owned()));
-        }
-        let act = match request.credential.as_str() {
-            "" => None,
-            credential => Some(self.tokens.verify_access(credential)?.act),
-        };
-        let decision = decide(parse_scopes(&request.scopes)?, &self.grants, act.as_ref());
-        let signed = self.tokens.sign_registry(act, &decision)?;
-        Ok(IssueRegistryTokenResponse {
-            token: signed.token,
-            expires_in: seconds(signed.life),
-            issued_at: signed.issued_at,
-            granted_scopes: decision.granted.iter().map(ToString::to_string).collect(),
-        })
+        _request: Request<GetLoginOptionsRequest>,
+    ) -> Result<Response<GetLoginOptionsResponse>, Status> {
+        Ok(Response::new(GetLoginOptionsResponse {
+            options: self.0.issuers.logins().to_vec(),
+        }))
     }
 }
 
-fn seconds(life: Duration) -> u32 {
-    u32::try_from(life.as_secs()).unwrap_or(u32::MAX)
+/// Whoever is refused a token is not known: what their credential says is not to be believed.
+fn stranger(context: Option<&RequestContext>) -> Author {
+    Author {
+        request: context.cloned().unwrap_or_default(),
+        ..Author::default()
+    }
 }

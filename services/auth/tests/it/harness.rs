@@ -7,18 +7,20 @@ use std::{
 };
 
 use roadstead_auth::{BuildError, Config, Deps, build};
+use roadstead_authn::Verifier;
 use roadstead_proto::auth::v1::{
-    ExchangeRequest, ExchangeResponse, IssueRegistryTokenRequest, IssueRegistryTokenResponse,
-    ListReadablePrefixesRequest, ListReadablePrefixesResponse,
-    authorization_service_client::AuthorizationServiceClient, token_service_client::TokenServiceClient,
+    ExchangeRequest, ExchangeResponse, IssueIdentityTokenRequest, IssueRegistryTokenRequest,
+    IssueRegistryTokenResponse, ListReadablePrefixesRequest, ListReadablePrefixesResponse, RefreshRequest,
+    Resource, ResourceKind, RevokeSessionRequest, authorization_service_client::AuthorizationServiceClient,
+    dev_issuer_service_client::DevIssuerServiceClient, token_service_client::TokenServiceClient,
 };
-use roadstead_rpc::{CallPolicy, ErrorReason, Peer, RpcChannel, reason};
+use roadstead_rpc::{CallPolicy, ErrorReason, Peer, RpcChannel, TaskSet, reason};
 use roadstead_runtime::{BuiltService, PublicAddress};
 use roadstead_testkit::{OidcIssuer, TestDirectory, test_dir};
 use roadstead_types::{Clock, ClockControl};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Request, Status};
 use url::Url;
 
 /// The audience that the tests' issuers issue for.
@@ -32,7 +34,7 @@ pub(crate) struct Auth {
     pub(crate) clock: Clock,
     pub(crate) time: ClockControl,
     /// Removed only after the service is gone.
-    _directory: Arc<TestDirectory>,
+    pub(crate) directory: Arc<TestDirectory>,
 }
 
 /// Starts an issuer that tells the time by a clock that stands still, and returns both.
@@ -104,8 +106,26 @@ impl Auth {
             built,
             clock,
             time,
-            _directory: directory,
+            directory,
         })
+    }
+
+    /// Ends the service as its process would, so that another can have its directory.
+    pub(crate) async fn stop(self) -> Arc<TestDirectory> {
+        let Self { built, directory, .. } = self;
+        let BuiltService { server, tasks, .. } = built;
+        drop(server);
+        let late = tasks.stop(Duration::from_secs(10)).await;
+        assert!(late.is_empty(), "{late:?} did not end");
+        directory
+    }
+
+    /// Whom gateways and others believe. It hears of revocations and new keys for as long as the test runs.
+    pub(crate) async fn verifier(&self) -> Verifier {
+        let tasks = TaskSet::new(CancellationToken::new());
+        let verifier = Verifier::new(self.channel(Peer::Gateway), self.clock.clone(), &tasks);
+        verifier.wait_ready().await;
+        verifier
     }
 
     pub(crate) fn channel(&self, caller: Peer) -> RpcChannel {
@@ -113,12 +133,49 @@ impl Auth {
     }
 
     pub(crate) async fn exchange(&self, identity_token: &str) -> Result<ExchangeResponse, Status> {
-        let request = ExchangeRequest {
+        self.exchange_as(ExchangeRequest {
             identity_token: identity_token.to_owned(),
-            context: None,
-        };
+            ..ExchangeRequest::default()
+        })
+        .await
+    }
+
+    pub(crate) async fn exchange_as(&self, request: ExchangeRequest) -> Result<ExchangeResponse, Status> {
         let mut client = TokenServiceClient::new(self.channel(Peer::Gateway));
         client.exchange(request).await.map(tonic::Response::into_inner)
+    }
+
+    pub(crate) async fn refresh(&self, refresh_token: &str) -> Result<ExchangeResponse, Status> {
+        self.refresh_as(RefreshRequest {
+            refresh_token: refresh_token.to_owned(),
+            ..RefreshRequest::default()
+        })
+        .await
+    }
+
+    pub(crate) async fn refresh_as(&self, request: RefreshRequest) -> Result<ExchangeResponse, Status> {
+        let mut client = TokenServiceClient::new(self.channel(Peer::Gateway));
+        client.refresh(request).await.map(tonic::Response::into_inner)
+    }
+
+    pub(crate) async fn revoke_session(&self, refresh_token: &str) {
+        let mut client = TokenServiceClient::new(self.channel(Peer::Gateway));
+        let request = RevokeSessionRequest {
+            refresh_token: refresh_token.to_owned(),
+            ..RevokeSessionRequest::default()
+        };
+        client.revoke_session(request).await.unwrap();
+    }
+
+    /// Logs the developer in, who owns everything, and returns the access token.
+    pub(crate) async fn owner(&self) -> String {
+        let mut client = DevIssuerServiceClient::new(self.channel(Peer::Gateway));
+        let request = IssueIdentityTokenRequest::default();
+        let identity = client.issue_identity_token(request).await.unwrap().into_inner();
+        self.exchange(&identity.identity_token)
+            .await
+            .unwrap()
+            .access_token
     }
 
     /// Exchanges a token that must be refused, and returns why it was.
@@ -146,7 +203,7 @@ impl Auth {
             credential: credential.to_owned(),
             service: String::new(),
             scopes: scopes.iter().map(ToString::to_string).collect(),
-            context: None,
+            ..IssueRegistryTokenRequest::default()
         })
         .await
     }
@@ -172,6 +229,33 @@ impl Auth {
             .await
             .map(tonic::Response::into_inner)
     }
+}
+
+/// A request of the administration by the bearer of an access token.
+pub(crate) fn by<T>(access_token: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let value = format!("Bearer {access_token}").parse().unwrap();
+    request.metadata_mut().insert("authorization", value);
+    request
+}
+
+pub(crate) fn group(path: &str) -> Resource {
+    Resource {
+        kind: ResourceKind::Group.into(),
+        path: path.to_owned(),
+    }
+}
+
+pub(crate) fn repository(name: &str) -> Resource {
+    Resource {
+        kind: ResourceKind::Repository.into(),
+        path: name.to_owned(),
+    }
+}
+
+/// Why a call was refused.
+pub(crate) fn refused<T: std::fmt::Debug>(outcome: Result<T, Status>) -> ErrorReason {
+    reason(&outcome.expect_err("the call is refused"))
 }
 
 /// Waits until `holds` does, or panics after ten seconds.

@@ -56,7 +56,7 @@ async fn many_exchanges_at_once_make_one_fetch() {
         let mut client = TokenServiceClient::new(auth.channel(Peer::Gateway));
         let request = ExchangeRequest {
             identity_token: token(&issuer),
-            context: None,
+            ..ExchangeRequest::default()
         };
         exchanges.spawn(async move { client.exchange(request).await });
     }
@@ -119,6 +119,111 @@ async fn an_issuer_that_comes_back_is_asked_again() {
     );
     auth.time.advance(wait);
     auth.exchange(&token(&issuer)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_issuer_that_fails_again_is_left_alone_for_longer() {
+    let (issuer, clock, time) = issuer().await;
+    let auth = Auth::start(trusting(&issuer), clock, time).await;
+    issuer.set_fault(Some(Fault::Unavailable));
+    for (asked, pause) in (1..).zip([5, 10, 20, 40, 60, 60]) {
+        let status = auth.exchange(&token(&issuer)).await.unwrap_err();
+        assert_eq!(issuer.discoveries(), asked);
+        assert_eq!(retry_after(&status), Some(Duration::from_secs(pause)));
+        auth.time.advance(Duration::from_secs(pause - 1));
+        let status = auth.exchange(&token(&issuer)).await.unwrap_err();
+        assert_eq!(retry_after(&status), Some(Duration::from_secs(1)));
+        assert_eq!(issuer.discoveries(), asked, "it is left alone");
+        auth.time.advance(Duration::from_secs(1));
+    }
+    issuer.set_fault(None);
+    auth.exchange(&token(&issuer)).await.unwrap();
+    // It begins anew after a success.
+    issuer.set_fault(Some(Fault::Unavailable));
+    auth.time.advance(Duration::from_hours(2));
+    let status = auth.exchange(&token(&issuer)).await.unwrap_err();
+    assert_eq!(retry_after(&status), Some(Duration::from_secs(5)));
+}
+
+#[tokio::test]
+async fn an_issuer_does_not_speak_for_another() {
+    let (first, clock, time) = issuer().await;
+    let second = OidcIssuer::start(clock.clone()).await;
+    let trusted =
+        |issuer: &OidcIssuer| json!({ "issuer": issuer.url(), "audience": AUDIENCE, "allow_private": true });
+    let configured = config(json!({ "dev": true, "issuers": [trusted(&first), trusted(&second)] }));
+    let auth = Auth::start(configured, clock, time).await;
+    // Both have keys of the same id, of which the ES256 ones differ.
+    let (own, other) = (first.es256_key(), second.es256_key());
+    assert_eq!(own.kid(), other.kid());
+    let claims = json!({ "aud": AUDIENCE });
+    auth.exchange(&first.issue_with(&own, &claims)).await.unwrap();
+    auth.exchange(&second.issue_with(&other, &claims)).await.unwrap();
+    for swapped in [
+        first.issue_with(&other, &claims),
+        second.issue_with(&own, &claims),
+    ] {
+        assert_eq!(auth.refusal(&swapped).await, ErrorReason::TokenInvalid);
+    }
+}
+
+#[tokio::test]
+async fn keys_that_were_swapped_are_good_no_longer_than_they_are_published() {
+    let (issuer, clock, time) = issuer().await;
+    let auth = Auth::start(trusting(&issuer), clock, time).await;
+    let own = vec![issuer.key(), issuer.es256_key()];
+    let thief = SigningKey::es256("second");
+    let claims = json!({ "aud": AUDIENCE, "exp": 1_900_000_000 });
+    let stolen = issuer.issue_with(&thief, &claims);
+    auth.exchange(&issuer.issue_with(&own[1], &claims)).await.unwrap();
+    assert_eq!(auth.refusal(&stolen).await, ErrorReason::TokenInvalid);
+    // For a while somebody else has the place where the keys are; a key of the same id does not hide that they changed.
+    issuer.publish(vec![thief]);
+    auth.time.advance(6 * MINUTE);
+    let _ = auth.exchange(&stolen).await;
+    eventually("the other keys", || issuer.key_fetches() == 2).await;
+    issuer.publish(own.clone());
+    auth.time.advance(6 * MINUTE);
+    let _ = auth.exchange(&stolen).await;
+    eventually("the own keys again", || issuer.key_fetches() == 3).await;
+    eventually_refused(&auth, &stolen).await;
+    auth.exchange(&issuer.issue_with(&own[1], &claims)).await.unwrap();
+}
+
+/// Waits until what was fetched in the background is in use.
+async fn eventually_refused(auth: &Auth, token: &str) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while auth.exchange(token).await.is_ok() {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the token of other keys is still believed"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(auth.refusal(token).await, ErrorReason::TokenInvalid);
+}
+
+#[rstest]
+#[case::path("../../keys")]
+#[case::query("first' OR '1'='1")]
+#[case::other_case("FIRST")]
+#[case::white_space(" first")]
+#[case::empty("")]
+#[case::url("https://issuer.example/key")]
+#[case::control("first\u{0}")]
+#[case::long(&"x".repeat(8000))]
+#[tokio::test]
+async fn a_key_id_is_a_name_and_nothing_else(#[case] kid: &str) {
+    let (issuer, clock, time) = issuer().await;
+    let auth = Auth::start(trusting(&issuer), clock, time).await;
+    auth.exchange(&token(&issuer)).await.unwrap();
+    let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256);
+    header.kid = Some(kid.to_owned());
+    // Signed by a good key under a name that is not its own, so that only the name is wrong.
+    let named = issuer
+        .es256_key()
+        .sign_with(header, &issuer.claims(&json!({ "aud": AUDIENCE })));
+    assert_eq!(auth.refusal(&named).await, ErrorReason::TokenInvalid);
 }
 
 #[tokio::test]

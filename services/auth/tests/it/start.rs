@@ -19,7 +19,9 @@ async fn start_in(directory: &Arc<TestDirectory>, config: Config) -> Result<Auth
 
 async fn signed_in(directory: &Arc<TestDirectory>, issuer: &OidcIssuer) -> String {
     let auth = start_in(directory, trusting(issuer)).await.unwrap();
-    auth.access_token(issuer, json!({ "sub": "ci" })).await
+    let token = auth.access_token(issuer, json!({ "sub": "ci" })).await;
+    auth.stop().await;
+    token
 }
 
 #[tokio::test]
@@ -36,7 +38,7 @@ async fn two_processes_do_not_share_a_directory() {
     let directory = Arc::new(test_dir());
     let first = start_in(&directory, Config::default()).await.unwrap();
     assert!(start_in(&directory, Config::default()).await.is_err());
-    drop(first);
+    first.stop().await;
     start_in(&directory, Config::default()).await.unwrap();
 }
 
@@ -48,19 +50,32 @@ async fn keys_are_sealed_and_private() {
     let mut names = Vec::new();
     for entry in fs::read_dir(&auth).unwrap() {
         let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry
+            .path()
+            .extension()
+            .is_none_or(|extension| extension != "key")
+        {
+            continue;
+        }
         assert_eq!(
             entry.metadata().unwrap().permissions().mode() & 0o777,
             0o600,
-            "{:?}",
-            entry.path()
+            "{name}"
         );
-        names.push(entry.file_name().into_string().unwrap());
+        names.push(name);
     }
     names.sort();
     assert_eq!(
         names,
-        ["access-signing.key", "registry-signing.key", "sealing.key"]
+        [
+            "access-signing.key",
+            "refresh-tokens.key",
+            "registry-signing.key",
+            "sealing.key"
+        ]
     );
+    // The database beside them is nobody else's either.
     assert_eq!(fs::metadata(&auth).unwrap().permissions().mode() & 0o777, 0o700);
     let sealed = fs::read(auth.join("access-signing.key")).unwrap();
     assert!(
@@ -82,10 +97,18 @@ async fn keys_are_sealed_and_private() {
 #[case::exchanged_keys(&|auth: &Path| {
     fs::rename(auth.join("registry-signing.key"), auth.join("access-signing.key")).unwrap();
 })]
+#[case::refresh_key_of_another_length(&|auth: &Path| {
+    let seal = SealKey::from_file(auth.join("sealing.key")).unwrap();
+    fs::write(auth.join("refresh-tokens.key"), seal.seal("auth-refresh-tokens-key", &vec![1_u8; 16])).unwrap();
+})]
+#[case::signing_key_as_refresh_key(&|auth: &Path| {
+    fs::copy(auth.join("access-signing.key"), auth.join("refresh-tokens.key")).unwrap();
+})]
 #[tokio::test]
 async fn keys_that_cannot_be_opened_are_not_replaced(#[case] damage: &dyn Fn(&Path)) {
     let directory = Arc::new(test_dir());
-    start_in(&directory, Config::default()).await.unwrap();
+    let first = start_in(&directory, Config::default()).await.unwrap();
+    first.stop().await;
     let auth = directory.path().join("auth");
     damage(&auth);
     let before = fs::read(auth.join("access-signing.key")).unwrap();
@@ -109,6 +132,16 @@ fn one_issuer(issuer: &str) -> Value {
     json!({ "issuers": [{ "issuer": issuer, "audience": "roadstead" }] })
 }
 
+fn one_issuer_with(key: &str, value: &Value, more: &Value) -> Value {
+    let mut all = one_issuer("https://issuer.example");
+    let issuer = &mut all["issuers"][0];
+    issuer[key] = value.clone();
+    for (key, value) in more.as_object().unwrap() {
+        issuer[key] = value.clone();
+    }
+    all
+}
+
 fn one_grant(grant: &Value) -> Value {
     let mut value = one_issuer("https://issuer.example");
     value["grants"] = json!([grant]);
@@ -126,11 +159,34 @@ fn one_grant(grant: &Value) -> Value {
 #[case::other_scheme(one_issuer("ftp://issuer.example"))]
 #[case::query(one_issuer("https://issuer.example?tenant=1"))]
 #[case::credentials(one_issuer("https://user:word@issuer.example"))]
+#[case::fragment(one_issuer("https://issuer.example#tenant"))]
+#[case::final_dot(one_issuer("https://issuer.example."))]
+#[case::unicode_look_alike(one_issuer("https://\u{456}ssuer.example"))]
+#[case::upper_case_host(one_issuer("https://ISSUER.example"))]
+#[case::own_port_written_out(one_issuer("https://issuer.example:443"))]
+#[case::path_with_dots(one_issuer("https://issuer.example/a/../b"))]
+#[case::path_with_encoded_dots(one_issuer("https://issuer.example/a/%2e%2e/b"))]
+#[case::backslash(one_issuer("https://issuer.example\\@other.example"))]
+#[case::white_space(one_issuer("https://issuer.example/ a"))]
+#[case::tab(one_issuer("https://issuer\t.example"))]
+#[case::address_in_another_way(one_issuer("https://0x7f.1"))]
+#[case::too_long(one_issuer(&format!("https://issuer.example/{}", "a".repeat(240))))]
 #[case::no_audience(json!({ "issuers": [{ "issuer": "https://issuer.example", "audience": "" }] }))]
 #[case::twice(json!({ "issuers": [
     { "issuer": "https://issuer.example", "audience": "a" },
     { "issuer": "https://issuer.example", "audience": "b" },
 ] }))]
+#[case::long_sessions(json!({ "session_ttl": "366d" }))]
+#[case::short_sessions(json!({ "session_idle_ttl": "59m" }))]
+#[case::short_key_rotation(json!({ "key_rotation": "1h" }))]
+#[case::no_revocations(json!({ "revocations_limit": 0 }))]
+#[case::many_revocations(json!({ "revocations_limit": 100_001 }))]
+#[case::two_key_sets(one_issuer_with("jwks_file", &json!("keys.json"), &json!({ "jwks": "{}" })))]
+#[case::login_of_no_client(one_issuer_with("login", &json!({ "client_id": "" }), &json!({})))]
+#[case::login_of_workloads(one_issuer_with("login", &json!({ "client_id": "cli" }), &json!({ "workload": true })))]
+#[case::owner_of_nowhere(json!({ "bootstrap_owners": [{ "issuer": "https://issuer.example", "subject": "a" }] }))]
+#[case::everybody_pushes(json!({ "grants": [{ "anonymous": true, "prefix": "", "actions": ["push"] }] }))]
+#[case::everybody_by_name(json!({ "grants": [{ "anonymous": true, "subject": "a", "prefix": "", "actions": ["pull"] }] }))]
 #[case::unknown_issuer(one_grant(&json!({ "issuer": "https://other.example", "subject": "a", "prefix": "", "actions": ["pull"] })))]
 #[case::nobody(one_grant(&json!({ "issuer": "https://issuer.example", "prefix": "", "actions": ["pull"] })))]
 #[case::both_subjects(one_grant(&json!({ "issuer": "https://issuer.example", "subject": "a", "subject_pattern": "b", "prefix": "", "actions": ["pull"] })))]
@@ -171,7 +227,7 @@ fn all_problems_are_reported() {
 
 #[rstest]
 #[case::unknown_key(json!({ "password": "x" }))]
-#[case::unknown_issuer_key(json!({ "issuers": [{ "issuer": "https://a.example", "audience": "a", "jwks": "x" }] }))]
+#[case::unknown_issuer_key(json!({ "issuers": [{ "issuer": "https://a.example", "audience": "a", "keys": "x" }] }))]
 #[case::unknown_action(one_grant(&json!({ "issuer": "https://issuer.example", "subject": "a", "prefix": "", "actions": ["admin"] })))]
 #[case::impossible_prefix(one_grant(&json!({ "issuer": "https://issuer.example", "subject": "a", "prefix": "ACME", "actions": ["pull"] })))]
 #[case::no_prefix(one_grant(&json!({ "issuer": "https://issuer.example", "subject": "a", "actions": ["pull"] })))]

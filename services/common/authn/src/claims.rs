@@ -6,8 +6,11 @@ use roadstead_types::{Action, ActionSet, Principal, RepositoryName, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The claims of an access or registry token as they are written. An access token leaves `access` and `denied` out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+use crate::Watermarks;
+
+/// The claims of an access or registry token as they are written. An access token leaves `access` and `denied` out. What
+/// the previous release did not write has a default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WireClaims {
     /// Who signed: the registry's public URL, with `/token` for registry tokens.
     pub iss: String,
@@ -23,6 +26,21 @@ pub struct WireClaims {
     pub iat: i64,
     /// The token's own id.
     pub jti: String,
+    /// The revision of the permissions that the token was decided on.
+    #[serde(default)]
+    pub rev: u64,
+    /// The ids of the identities that the token speaks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<String>,
+    /// The credential that the token came of and ends with: `pull-token:<id>` or `session:<id>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cred: Option<String>,
+    /// The groups (`acme`) and repositories (`repository:acme/web`) that the token is narrowed to; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Vec<String>>,
+    /// The capabilities that the token is narrowed to; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cap: Option<Vec<String>>,
     /// What a registry token grants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Vec<Access>>,
@@ -44,6 +62,9 @@ pub struct Access {
     pub name: String,
     /// What may be done.
     pub actions: ActionSet,
+    /// Of what was refused: what was missing, in words for the bearer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 impl Access {
@@ -60,6 +81,7 @@ impl From<&Scope> for Access {
             resource_type: scope.resource_type().to_owned(),
             name: scope.name().to_owned(),
             actions: scope.actions,
+            why: None,
         }
     }
 }
@@ -73,7 +95,7 @@ pub struct Act {
     /// The upstream subject.
     #[serde(rename = "sub")]
     pub subject: String,
-    /// Those upstream claims that a configured grant looked at when the access token was signed.
+    /// Upstream claims: of an access token all that are small enough, of a registry token those that permissions look at.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, Value>,
 }
@@ -85,13 +107,32 @@ impl Act {
     }
 }
 
+/// What a token came of and was decided on: by these it can be revoked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// The token's own id.
+    pub token_id: String,
+    /// The revision of the permissions; 0 for a token of the previous release, which any watermark revokes.
+    pub revision: u64,
+    /// The ids of the identities that the token speaks for.
+    pub identities: Vec<String>,
+    /// `pull-token:<id>` or `session:<id>`; none when the token came of an identity token.
+    pub credential: Option<String>,
+}
+
 /// A verified access token: for `/token` and the admin API.
 #[derive(Clone, Debug)]
 pub struct AccessClaims {
     /// Who the token speaks for; never anonymous.
     pub principal: Principal,
-    /// The same with the claims that grants look at.
+    /// The same with the upstream claims.
     pub act: Act,
+    /// What the token came of.
+    pub provenance: Provenance,
+    /// The groups (`acme`) and repositories (`repository:acme/web`) that the token is narrowed to; none for all.
+    pub scope: Option<Vec<String>>,
+    /// The capabilities that the token is narrowed to; none for all.
+    pub capabilities: Option<Vec<String>>,
     /// Unix seconds.
     pub issued_at: i64,
     /// Unix seconds.
@@ -107,8 +148,14 @@ pub struct RegistryClaims {
     pub access: Vec<Access>,
     /// What was asked for with the token and refused, so that a denial can say that asking again is no use.
     pub denied: Vec<Access>,
-    /// The identity with the claims that grants look at.
+    /// The identity with the claims that permissions look at.
     pub act: Act,
+    /// What the token came of.
+    pub provenance: Provenance,
+    /// What the token is narrowed to, as in [`AccessClaims::scope`]. What is in `access` lies within.
+    pub scope: Option<Vec<String>>,
+    /// The capabilities that the token is narrowed to; none for all.
+    pub capabilities: Option<Vec<String>>,
     /// Unix seconds.
     pub issued_at: i64,
     /// Unix seconds.
@@ -123,7 +170,14 @@ impl RegistryClaims {
 
     /// Returns whether `action` on `repository` was asked for with the token and refused.
     pub fn was_denied(&self, repository: &RepositoryName, action: Action) -> bool {
-        self.denied.iter().any(|access| access.covers(repository, action))
+        self.denial(repository, action).is_some()
+    }
+
+    /// Returns the refusal of `action` on `repository`, if it was asked for with the token and refused.
+    pub fn denial(&self, repository: &RepositoryName, action: Action) -> Option<&Access> {
+        self.denied
+            .iter()
+            .find(|access| access.covers(repository, action))
     }
 
     /// Returns whether the token may list repositories.
@@ -139,6 +193,12 @@ pub trait TokenClaims: Sized {
     /// Reads the claims of a token whose signature and registered claims were verified. Gives none when the token
     /// lacks what its kind must have.
     fn from_wire(wire: WireClaims) -> Option<Self>;
+
+    /// The Unix second from which the token is no longer good.
+    fn expires_at(&self) -> i64;
+
+    /// Whether the token was revoked, as far as is known.
+    fn is_revoked(&self, known: &Watermarks) -> bool;
 }
 
 impl TokenClaims for AccessClaims {
@@ -149,9 +209,25 @@ impl TokenClaims for AccessClaims {
         Some(Self {
             principal: act.principal(),
             act,
+            provenance: Provenance {
+                token_id: wire.jti,
+                revision: wire.rev,
+                identities: wire.ids,
+                credential: wire.cred,
+            },
+            scope: wire.scope,
+            capabilities: wire.cap,
             issued_at: wire.iat,
             expires_at: wire.exp,
         })
+    }
+
+    fn expires_at(&self) -> i64 {
+        self.expires_at
+    }
+
+    fn is_revoked(&self, known: &Watermarks) -> bool {
+        known.revoke_origin(&self.provenance)
     }
 }
 
@@ -166,8 +242,29 @@ impl TokenClaims for RegistryClaims {
             access: wire.access?,
             denied: wire.denied.unwrap_or_default(),
             act,
+            provenance: Provenance {
+                token_id: wire.jti,
+                revision: wire.rev,
+                identities: wire.ids,
+                credential: wire.cred,
+            },
+            scope: wire.scope,
+            capabilities: wire.cap,
             issued_at: wire.iat,
             expires_at: wire.exp,
         })
+    }
+
+    fn expires_at(&self) -> i64 {
+        self.expires_at
+    }
+
+    fn is_revoked(&self, known: &Watermarks) -> bool {
+        let repositories = self
+            .access
+            .iter()
+            .filter(|access| access.resource_type == "repository")
+            .map(|access| access.name.as_str());
+        known.revoke_origin(&self.provenance) || known.revoke_decision(&self.provenance, repositories)
     }
 }

@@ -16,7 +16,10 @@ pub enum VerifyError<C = RegistryClaims> {
     /// Everything about the token holds but its age.
     #[error("the token has expired")]
     Expired(Arc<C>),
-    /// Keys have not been had since this process started.
+    /// The token would be good, or would have been, and was taken back.
+    #[error("the token was revoked")]
+    Revoked(Arc<C>),
+    /// Keys, or what was revoked, have not been had since this process started.
     #[error("the keys of the authentication service have not arrived yet")]
     KeysUnavailable,
 }
@@ -33,6 +36,11 @@ impl<C> From<VerifyError<C>> for Status {
                 Code::Unauthenticated,
                 ErrorReason::TokenExpired,
                 "the token has expired",
+            ),
+            VerifyError::Revoked(_) => status(
+                Code::Unauthenticated,
+                ErrorReason::TokenInvalid,
+                "the token was revoked; get another",
             ),
             VerifyError::KeysUnavailable => with_retry_after(
                 status(

@@ -11,7 +11,10 @@ use roadstead_types::Clock;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use crate::{AccessClaims, Believed, KeySetError, PinnedKeys, RegistryClaims, TokenClaims, VerifyError};
+use crate::{
+    AccessClaims, Believed, KeySetError, PinnedKeys, RegistryClaims, TokenClaims, VerifyError,
+    revocations::{self, Revocations},
+};
 
 /// Tokens remembered of each kind. At some 500 bytes each this is a few megabytes.
 const REMEMBERED: u64 = 8192;
@@ -36,6 +39,7 @@ struct Shared {
     clock: Clock,
     /// None until keys have been had once.
     ring: watch::Sender<Option<Arc<KeyRing>>>,
+    revocations: Arc<Revocations>,
     registry: Decisions<RegistryClaims>,
     access: Decisions<AccessClaims>,
 }
@@ -53,51 +57,48 @@ struct KeyRing {
 type Decisions<C> = Cache<[u8; 32], (u64, Arc<C>)>;
 
 impl Verifier {
-    /// Makes a verifier whose keys are fetched and refreshed by a task of `tasks` through `auth`.
+    /// Makes a verifier whose keys and revocations are kept up to date by tasks of `tasks` through `auth`.
     ///
-    /// Once had, keys are kept while auth is unreachable: tokens that are out in the world stay good until they expire.
+    /// Once had, both are kept while auth is unreachable: tokens that are out in the world stay good until they expire.
     pub fn new(auth: RpcChannel, clock: Clock, tasks: &TaskSet) -> Self {
         let shared = Arc::new(Shared {
             clock,
             ring: watch::Sender::new(None),
+            revocations: Arc::default(),
             registry: decisions(),
             access: decisions(),
         });
-        let stop = tasks.token().clone();
+        let follow = revocations::follow(shared.revocations.clone(), auth.clone());
+        spawn_until_stopped(tasks, "authn-revocations", follow);
         let refresh = keep_fresh(shared.clone(), KeyServiceClient::new(auth));
-        tasks.spawn("authn-keys", async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = refresh => {}
-            }
-        });
+        spawn_until_stopped(tasks, "authn-keys", refresh);
         Self(shared)
     }
 
-    /// Waits until keys have been had once.
+    /// Waits until keys, and what was revoked, have been had once.
     pub async fn wait_ready(&self) {
         // The sender lives in `self`, so that the wait ends only with an arrival.
         let _ = self.0.ring.subscribe().wait_for(Option::is_some).await;
+        self.0.revocations.wait_known().await;
     }
 
     /// Verifies a registry token.
     ///
     /// # Errors
     ///
-    /// [`VerifyError::Expired`] carries the claims of a token of which all else holds.
+    /// [`VerifyError::Expired`] carries the claims of a token of which all else holds; [`VerifyError::Revoked`] those of one
+    /// that was taken back, expired or not.
     pub fn registry(&self, token: &str) -> Result<Arc<RegistryClaims>, VerifyError> {
-        let expires_at = |claims: &RegistryClaims| claims.expires_at;
-        self.decide(token, &self.0.registry, |ring| &ring.registry, expires_at)
+        self.decide(token, &self.0.registry, |ring| &ring.registry)
     }
 
     /// Verifies an access token.
     ///
     /// # Errors
     ///
-    /// [`VerifyError::Expired`] carries the claims of a token of which all else holds.
+    /// As [`Verifier::registry`].
     pub fn access(&self, token: &str) -> Result<Arc<AccessClaims>, VerifyError<AccessClaims>> {
-        let expires_at = |claims: &AccessClaims| claims.expires_at;
-        self.decide(token, &self.0.access, |ring| &ring.access, expires_at)
+        self.decide(token, &self.0.access, |ring| &ring.access)
     }
 
     fn decide<C: TokenClaims + Send + Sync + 'static>(
@@ -105,24 +106,35 @@ impl Verifier {
         token: &str,
         decisions: &Decisions<C>,
         keys: impl FnOnce(&KeyRing) -> &PinnedKeys,
-        expires_at: impl FnOnce(&C) -> i64,
+    ) -> Result<Arc<C>, VerifyError<C>> {
+        let claims = self.believe(token, decisions, keys)?;
+        match self.0.revocations.revoke(&*claims) {
+            None => Err(VerifyError::KeysUnavailable),
+            Some(true) => Err(VerifyError::Revoked(claims)),
+            Some(false) if claims.expires_at() <= self.0.clock.unix_seconds() => {
+                Err(VerifyError::Expired(claims))
+            }
+            Some(false) => Ok(claims),
+        }
+    }
+
+    /// Returns the claims of a token of which everything holds but perhaps its age.
+    fn believe<C: TokenClaims + Send + Sync + 'static>(
+        &self,
+        token: &str,
+        decisions: &Decisions<C>,
+        keys: impl FnOnce(&KeyRing) -> &PinnedKeys,
     ) -> Result<Arc<C>, VerifyError<C>> {
         let ring = self.0.ring.borrow().clone().ok_or(VerifyError::KeysUnavailable)?;
-        let now = self.0.clock.unix_seconds();
         let hash = token_hash(token);
         if let Some((generation, claims)) = decisions.get(&hash)
             && generation == ring.generation
         {
-            let fresh = expires_at(&claims) > now;
-            return if fresh {
-                Ok(claims)
-            } else {
-                Err(VerifyError::Expired(claims))
-            };
+            return Ok(claims);
         }
-        match keys(&ring).verify::<C>(token, now) {
+        match keys(&ring).verify::<C>(token, self.0.clock.unix_seconds()) {
             None => Err(VerifyError::Invalid),
-            Some(Believed::Expired(claims)) => Err(VerifyError::Expired(Arc::new(claims))),
+            Some(Believed::Expired(claims)) => Ok(Arc::new(claims)),
             Some(Believed::Fresh(claims)) => {
                 let claims = Arc::new(claims);
                 decisions.insert(hash, (ring.generation, claims.clone()));
@@ -130,6 +142,18 @@ impl Verifier {
             }
         }
     }
+}
+
+fn spawn_until_stopped(tasks: &TaskSet, name: &str, task: impl Future<Output = ()> + Send + 'static) {
+    let stop = tasks.token().clone();
+    tasks.spawn(name, async move {
+        tokio::select! {
+            // First, so that what ends at the same time is not taken for a failure.
+            biased;
+            () = stop.cancelled() => {}
+            () = task => {}
+        }
+    });
 }
 
 fn decisions<C: Send + Sync + 'static>() -> Decisions<C> {

@@ -19,7 +19,7 @@ use roadstead_types::Clock;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::{TestCertificates, keys::SigningKey, tls::TlsListener};
+use crate::{TestCertificates, Workload, keys::SigningKey, tls::TlsListener};
 
 /// How an [`OidcIssuer`] misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +119,24 @@ impl OidcIssuer {
     /// Issues an identity token as [`OidcIssuer::issue`], signed by `key`.
     pub fn issue_with(&self, key: &SigningKey, claims: &Value) -> String {
         key.sign("JWT", &self.claims(claims))
+    }
+
+    /// Issues a token as a workload's platform does. Its `iss` is the platform's, which is this issuer only where the
+    /// workload was put [at](Workload::at) its URL; a registry that holds [`OidcIssuer::key_set`] needs no more.
+    pub fn issue_workload(&self, workload: &Workload, audience: &str) -> String {
+        self.issue_workload_at(workload, audience, 0)
+    }
+
+    /// Issues a token as [`OidcIssuer::issue_workload`] would have done `seconds` from now, or before if it is negative.
+    pub fn issue_workload_at(&self, workload: &Workload, audience: &str, seconds: i64) -> String {
+        let key = self.key();
+        let claims = workload.claims(audience, self.shared.clock.unix_seconds() + seconds);
+        key.sign_with(workload.header(key.algorithm()), &claims)
+    }
+
+    /// Returns the published JWK set.
+    pub fn key_set(&self) -> Value {
+        self.shared.key_document()
     }
 
     /// Returns the claims that [`OidcIssuer::issue`] signs. A claim that is null is left out.

@@ -1,6 +1,7 @@
 //! Parts that tests share.
 //!
 //! * [`OidcIssuer`]: an OpenID provider that speaks HTTP on a loopback port, with keys that rotate and faults on demand;
+//! * [`Workload`]: what GitHub Actions, GitLab, Buildkite, `CircleCI`, Kubernetes and Google put into identity tokens;
 //! * [`TestKeys`]: signs access and registry tokens, and serves the `auth` services that verifiers need;
 //! * [`TestCertificates`]: a certificate authority and an identity for each peer;
 //! * [`RpcFaults`]: a layer of an `RpcChannel` that makes calls fail in all the ways that a network does;
@@ -18,8 +19,10 @@ mod directory;
 mod faults;
 mod issuer;
 mod keys;
+mod revocations;
 mod tls;
 mod tokens;
+mod workloads;
 
 pub use authority::TestAuthority;
 pub use certificates::TestCertificates;
@@ -27,4 +30,8 @@ pub use directory::{TestDirectory, test_dir};
 pub use faults::{Calls, FaultyChannel, RpcFault, RpcFaults};
 pub use issuer::{Fault, OidcIssuer};
 pub use keys::SigningKey;
+pub use revocations::TestRevocations;
 pub use tokens::{AccessToken, RegistryToken, TestKeys};
+pub use workloads::{
+    BuildkiteJob, CircleCiJob, ComputeInstance, GitHubJob, GitLabJob, KubernetesPod, Workload,
+};

@@ -9,6 +9,7 @@ mod digest;
 pub mod media_type;
 mod name;
 mod principal;
+mod repository_set;
 mod scope;
 mod upload;
 
@@ -17,6 +18,7 @@ pub use clock::{Clock, ClockControl, Reading};
 pub use digest::{Digest, DigestAlgorithm, DigestError};
 pub use name::{NameError, Reference, RepositoryName, RepositoryPrefix, Tag};
 pub use principal::Principal;
+pub use repository_set::RepositorySet;
 pub use scope::{Resource, Scope, ScopeError};
 pub use upload::{UploadId, UploadIdError};
 

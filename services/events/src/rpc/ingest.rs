@@ -12,9 +12,10 @@ use crate::{
 
 const EVENTS_LIMIT: usize = 1_000;
 
-/// What a gateway may tell. All other events come from the outbox of the service that did it, so that a broken gateway
-/// cannot make up a push in another's name.
-const TYPE_PREFIX: &str = "dev.roadstead.registry.pull.";
+/// What a gateway may tell: what it alone sees. All other events come from the outbox of the service that did it, so that a
+/// broken gateway cannot make up a push in another's name.
+const PULLS: &str = "dev.roadstead.registry.pull.";
+const REFUSALS: &str = "dev.roadstead.registry.refusal.";
 
 pub(crate) struct Ingest {
     pub(crate) log: EventLog,
@@ -51,10 +52,17 @@ fn parse(request: PublishEventsRequest) -> Result<Vec<CloudEvent>, Error> {
     }
     let parse = |(index, json)| {
         let event = CloudEvent::parse(json)?;
-        if !event.r#type.starts_with(TYPE_PREFIX) {
+        let is_refusal = event.r#type.starts_with(REFUSALS);
+        if !is_refusal && !event.r#type.starts_with(PULLS) {
             return Err(format!(
                 "event {index} is of type {}, which does not come this way",
                 event.r#type
+            ));
+        }
+        // Who was refused is for those who audit; who pulled, for those who may.
+        if is_refusal != event.path.is_some() {
+            return Err(format!(
+                "event {index}: `path` goes with refusals and with nothing else"
             ));
         }
         Ok(event)

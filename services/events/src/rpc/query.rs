@@ -6,13 +6,13 @@ use roadstead_proto::{
     },
 };
 use roadstead_rpc::RpcChannel;
-use roadstead_types::{RepositoryName, RepositoryPrefix};
+use roadstead_types::{RepositoryName, RepositorySet};
 use tonic::{Request, Response, Status, async_trait, metadata::MetadataMap};
 
 use crate::{
     error::Error,
     page_token,
-    store::{Entry, EventLog, Query},
+    store::{Entry, EventLog, Query, Sight},
 };
 
 const DEFAULT_PAGE: u32 = 100;
@@ -35,7 +35,7 @@ impl EventQueryService for EventQuery {
         self.verifier.access(&token).map_err(Error::from)?;
         let request = request.into_inner();
         let mut query = parse(&request)?;
-        query.readable = self.readable_prefixes(token).await?;
+        query.sight = self.sight(token).await?;
         let page = self.log.list(query).await.map_err(Error::from)?;
         let next_page_token = page
             .next_after
@@ -50,17 +50,16 @@ impl EventQueryService for EventQuery {
 }
 
 impl EventQuery {
-    async fn readable_prefixes(&self, token: String) -> Result<Vec<RepositoryPrefix>, Error> {
+    async fn sight(&self, token: String) -> Result<Sight, Error> {
         let mut authorization = self.authorization.clone();
         let answer = authorization
             .list_readable_prefixes(ListReadablePrefixesRequest { token })
             .await;
-        let prefixes = answer.map_err(Error::Auth)?.into_inner().prefixes;
-        // One that cannot be parsed grants nothing.
-        Ok(prefixes
-            .iter()
-            .filter_map(|prefix| RepositoryPrefix::parse(prefix).ok())
-            .collect())
+        let seen = answer.map_err(Error::Auth)?.into_inner();
+        Ok(Sight {
+            readable: RepositorySet::from_texts(&seen.prefixes, &seen.repositories),
+            audited: RepositorySet::from_texts(&seen.audit_prefixes, &seen.audit_repositories),
+        })
     }
 }
 
@@ -92,7 +91,7 @@ fn parse(request: &ListEventsRequest) -> Result<Query, Error> {
         limit: limit as usize,
         repository,
         type_prefix: request.type_prefix.clone(),
-        readable: Vec::new(),
+        sight: Sight::default(),
     })
 }
 

@@ -4,168 +4,123 @@ mod query;
 mod schema;
 mod writer;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::Path;
 
-use parking_lot::Mutex;
-use roadstead_runtime::{DirectoryError, OwnedDirectory};
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use roadstead_sqlite::{Database, Failure, OpenError, Options, names};
+use roadstead_types::Clock;
 
-pub use self::schema::SchemaError;
 pub(crate) use self::{
-    query::{Entry, Page, Query},
-    writer::{Batch, Rejected, Writer},
+    query::{Entry, Page, Query, Sight},
+    writer::{Batch, Rejected},
 };
 
 /// Pages that are read at the same time.
 const READERS: usize = 4;
 
-/// Why the log cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process holds the directory, or it cannot be used.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    /// The database is not one that this binary may use.
-    #[error("cannot use {path}: {source}")]
-    Schema {
-        /// Of the database.
-        path: PathBuf,
-        /// Why.
-        source: SchemaError,
-    },
-}
+/// Writes that may wait.
+const QUEUE: usize = 256;
 
-/// Why the log did not answer.
-#[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum StoreError {
-    #[error(transparent)]
-    Sqlite(Arc<rusqlite::Error>),
-    #[error("the writer has ended")]
-    WriterGone,
-    #[error("a reader panicked")]
-    ReaderPanicked,
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(Arc::new(error))
-    }
-}
-
-/// The event log. Cheap to clone.
-#[derive(Clone)]
+/// The event log. Cheap to clone; closed when the last clone goes.
+#[derive(Clone, Debug)]
 pub(crate) struct EventLog {
-    writer: Writer,
-    readers: Arc<Readers>,
-}
-
-struct Readers {
-    path: PathBuf,
-    permits: Arc<Semaphore>,
-    idle: Mutex<Vec<Connection>>,
+    database: Database,
 }
 
 impl EventLog {
-    /// Opens or creates the log in `directory`.
-    pub(crate) fn open(directory: &Path, now_millis: i64) -> Result<Self, OpenError> {
-        let owned = OwnedDirectory::acquire(directory)?;
-        let path = directory.join("events.db");
-        let schema = |source: SchemaError| OpenError::Schema {
-            path: path.clone(),
-            source,
-        };
-        let mut connection = connect(&path, OpenFlags::default()).map_err(|error| schema(error.into()))?;
-        schema::migrate(&mut connection, now_millis).map_err(schema)?;
-        let writer = Writer::start(connection, owned).map_err(|source| DirectoryError::Io {
-            path: path.clone(),
-            source,
-        })?;
-        let readers = Readers {
-            path,
-            permits: Arc::new(Semaphore::new(READERS)),
-            idle: Mutex::default(),
+    /// Opens or creates the log in `directory`. Blocks.
+    pub(crate) fn open(directory: &Path, clock: Clock) -> Result<Self, OpenError> {
+        let options = Options {
+            names: names!("events"),
+            file: "events.db",
+            migrations: schema::MIGRATIONS,
+            take_over: Some(schema::take_over),
+            // Every read is of a page.
+            readers: 0,
+            scanners: READERS,
+            queue: QUEUE,
         };
         Ok(Self {
-            writer,
-            readers: Arc::new(readers),
+            database: Database::open(directory, options, clock)?,
         })
     }
 
     /// Stores events; durable when it returns. Returns how many were new.
-    pub(crate) async fn append(&self, batch: Batch) -> Result<usize, StoreError> {
-        self.writer.append(batch).await
+    pub(crate) async fn append(&self, batch: Batch) -> Result<usize, Failure> {
+        self.database
+            .write("append", move |tx| Ok(writer::append(tx, &batch)?))
+            .await
     }
 
     /// Deletes some of the events recorded before `cutoff`, and returns how many; 0 when none are left.
-    pub(crate) async fn prune(&self, cutoff: i64) -> Result<usize, StoreError> {
-        self.writer.prune(cutoff).await
-    }
-
-    pub(crate) async fn list(&self, query: Query) -> Result<Page, StoreError> {
-        let readers = Arc::clone(&self.readers);
-        let permit = Arc::clone(&self.readers.permits)
-            .acquire_owned()
+    pub(crate) async fn prune(&self, cutoff: i64) -> Result<usize, Failure> {
+        self.database
+            .write("prune", move |tx| Ok(writer::prune(tx, cutoff)?))
             .await
-            .map_err(|_| StoreError::WriterGone)?;
-        spawn_blocking(move || {
-            // Held until the read ends, also when its caller is gone: connections are as many as permits.
-            let _permit = permit;
-            readers.with(|connection| query.run(connection))
-        })
-        .await
-        .map_err(|_| StoreError::ReaderPanicked)?
     }
-}
 
-impl Readers {
-    fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        let idle = self.idle.lock().pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => connect(
-                &self.path,
-                OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-            )?,
-        };
-        let result = read(&connection)?;
-        // A connection that failed is not used again.
-        self.idle.lock().push(connection);
-        Ok(result)
+    pub(crate) async fn list(&self, query: Query) -> Result<Page, Failure> {
+        self.database
+            .scan("list", move |connection| Ok(query.run(connection)?))
+            .await
     }
-}
-
-fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(path, flags)?;
-    if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-    }
-    // Without it a plan may depend on what is bound, and SQLite compiles such a statement again each time it is bound.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    // A commit that was answered survives a power failure.
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
-    Ok(connection)
 }
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::Connection;
+
     use super::*;
 
     #[test]
-    fn the_writer_syncs_every_commit_of_a_write_ahead_log() {
-        const FULL: i64 = 2;
+    fn migrations_are_in_order() {
+        assert!(roadstead_sqlite::Migration::are_in_order(schema::MIGRATIONS));
+    }
+
+    /// What a program of the first schema left.
+    fn first_schema(directory: &Path) -> Connection {
+        std::fs::create_dir_all(directory).unwrap();
+        let connection = Connection::open(directory.join("events.db")).unwrap();
+        connection.execute_batch(schema::MIGRATIONS[0].sql).unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE schema_migration (
+                     version INTEGER PRIMARY KEY, name TEXT NOT NULL, min_compatible INTEGER NOT NULL,
+                     program TEXT NOT NULL, applied_at INTEGER NOT NULL
+                 );
+                 INSERT INTO schema_migration VALUES (1, 'log', 1, '0.1.0', 7);
+                 INSERT INTO event VALUES (1, 'a', 'pull', 'acme/web', 0, x'7b7d');",
+            )
+            .unwrap();
+        connection
+    }
+
+    #[test]
+    fn a_log_of_the_first_schema_keeps_its_events_and_refuses_its_program() {
         let directory = tempfile::tempdir().unwrap();
-        let connection = connect(&directory.path().join("events.db"), OpenFlags::default()).unwrap();
-        let mode: String = connection
-            .query_row("PRAGMA journal_mode", [], |row| row.get(0))
+        let connection = first_schema(directory.path());
+        for _ in 0..2 {
+            drop(EventLog::open(directory.path(), Clock::system()).unwrap());
+        }
+        let kept: (String, Option<String>) = connection
+            .query_row("SELECT id, path FROM event", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
             .unwrap();
-        let synchronous: i64 = connection
-            .query_row("PRAGMA synchronous", [], |row| row.get(0))
+        assert_eq!(kept, ("a".to_owned(), None));
+        let first: (String, i64) = connection
+            .query_row(
+                "SELECT release, applied_at FROM schema_migrations WHERE version = 1",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
             .unwrap();
-        assert_eq!((mode.as_str(), synchronous), ("wal", FULL));
+        assert_eq!(first, ("0.1.0".to_owned(), 7));
+        // What that program looks at before it opens the log.
+        let needed: i64 = connection
+            .query_row("SELECT max(min_compatible) FROM schema_migration", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        assert_eq!(needed, 2);
     }
 }

@@ -1,6 +1,6 @@
 //! Pages of the log.
 
-use roadstead_types::{RepositoryName, RepositoryPrefix};
+use roadstead_types::{RepositoryName, RepositorySet};
 use rusqlite::{Connection, Rows, params};
 
 /// Rows that one page looks at, at most: a caller who may see little of a long log gets short pages, not a slow one.
@@ -18,8 +18,35 @@ pub(crate) struct Query {
     pub(crate) limit: usize,
     pub(crate) repository: Option<RepositoryName>,
     pub(crate) type_prefix: String,
-    /// Only events of repositories under one of these.
-    pub(crate) readable: Vec<RepositoryPrefix>,
+    pub(crate) sight: Sight,
+}
+
+/// What a caller may see of the log.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sight {
+    /// Whose events are shown.
+    pub(crate) readable: RepositorySet,
+    /// Where audit events are shown.
+    pub(crate) audited: RepositorySet,
+}
+
+impl Sight {
+    fn has(&self, repository: &str, path: Option<&str>) -> bool {
+        let (set, place) = match path {
+            Some(path) => (&self.audited, path),
+            None => (&self.readable, repository),
+        };
+        match RepositoryName::parse(place) {
+            Ok(name) => set.contains(&name),
+            // What is about the root, or about no repository, is for those who may see all.
+            Err(_) => set.is_everything(),
+        }
+    }
+
+    /// Whether anything about the repository is seen. The answer is the same whether or not it exists.
+    fn reaches(&self, repository: &RepositoryName) -> bool {
+        self.readable.contains(repository) || self.audited.contains(repository)
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -36,39 +63,30 @@ pub(crate) struct Page {
 }
 
 impl Query {
-    fn shows(&self, event_type: &str, repository: &str) -> bool {
-        event_type.starts_with(&self.type_prefix) && self.may_read(repository)
-    }
-
-    fn may_read(&self, repository: &str) -> bool {
-        match RepositoryName::parse(repository) {
-            Ok(name) => self.readable.iter().any(|prefix| prefix.contains(&name)),
-            // An event about no repository is for those who may read all.
-            Err(_) => self.readable.contains(&RepositoryPrefix::EVERYTHING),
-        }
+    fn shows(&self, event_type: &str, repository: &str, path: Option<&str>) -> bool {
+        event_type.starts_with(&self.type_prefix) && self.sight.has(repository, path)
     }
 
     pub(crate) fn run(&self, connection: &Connection) -> rusqlite::Result<Page> {
         let start = self.after.unwrap_or(if self.newest_first { i64::MAX } else { 0 });
         match &self.repository {
-            // The same answer whether or not the repository exists.
-            Some(repository) if !self.may_read(repository.as_str()) => Ok(Page::default()),
+            Some(repository) if !self.sight.reaches(repository) => Ok(Page::default()),
             Some(repository) => {
                 let mut statement = connection.prepare_cached(if self.newest_first {
-                    "SELECT log_offset, type, repository, cloudevent FROM event
+                    "SELECT log_offset, type, repository, path, cloudevent FROM event
                      WHERE repository = ?1 AND log_offset < ?2 ORDER BY log_offset DESC"
                 } else {
-                    "SELECT log_offset, type, repository, cloudevent FROM event
+                    "SELECT log_offset, type, repository, path, cloudevent FROM event
                      WHERE repository = ?1 AND log_offset > ?2 ORDER BY log_offset"
                 })?;
                 self.collect(statement.query(params![repository.as_str(), start])?)
             }
             None => {
                 let mut statement = connection.prepare_cached(if self.newest_first {
-                    "SELECT log_offset, type, repository, cloudevent FROM event
+                    "SELECT log_offset, type, repository, path, cloudevent FROM event
                      WHERE log_offset < ?1 ORDER BY log_offset DESC"
                 } else {
-                    "SELECT log_offset, type, repository, cloudevent FROM event
+                    "SELECT log_offset, type, repository, path, cloudevent FROM event
                      WHERE log_offset > ?1 ORDER BY log_offset"
                 })?;
                 self.collect(statement.query(params![start])?)
@@ -88,8 +106,9 @@ impl Query {
             }
             scanned += 1;
             let offset: i64 = row.get(0)?;
-            if self.shows(row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?) {
-                let cloudevent = row.get_ref(3)?.as_blob()?;
+            let (repository, path) = (row.get_ref(2)?.as_str()?, row.get_ref(3)?.as_str_or_null()?);
+            if self.shows(row.get_ref(1)?.as_str()?, repository, path) {
+                let cloudevent = row.get_ref(4)?.as_blob()?;
                 if page.entries.len() == self.limit || bytes + cloudevent.len() > PAGE_BYTES {
                     page.next_after = last;
                     break;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use roadstead_events::Config;
 
-use crate::harness::{Harness, PUSH, event, eventually};
+use crate::harness::{Harness, PUSH, audit_event, event, eventually};
 
 fn ids(count: usize) -> Vec<String> {
     (0..count).map(|index| format!("event-{index:04}")).collect()
@@ -61,6 +61,42 @@ async fn an_outbox_that_was_down_is_drained_when_it_is_up() {
     harness.outbox.set_down(false);
     drained(&harness).await;
     assert_eq!(harness.all().await.len(), 5);
+}
+
+#[tokio::test]
+async fn each_outbox_is_drained_whatever_becomes_of_the_other() {
+    let harness = Harness::start().await;
+    let (metadata, auth) = (&harness.outbox, &harness.auth_outbox);
+    for (round, up, down) in [("first", metadata, auth), ("second", auth, metadata)] {
+        down.set_down(true);
+        let pushed = format!("push-{round}");
+        metadata.push(&pushed, event(&pushed, PUSH, "acme/web").to_string());
+        let bound = format!("binding-{round}");
+        auth.push(&bound, audit_event(&bound, "").to_string());
+        let before = down.claims();
+        eventually("the one that is up is drained", async || up.is_empty()).await;
+        eventually("the other is asked again", async || down.claims() >= before + 3).await;
+        assert!(!down.is_empty());
+        down.set_down(false);
+        eventually("the other is drained too", async || down.is_empty()).await;
+    }
+    assert_eq!(metadata.acknowledged_early(), Vec::<String>::new());
+    assert_eq!(auth.acknowledged_early(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_event_of_auth_that_does_not_say_what_it_is_about_is_set_aside() {
+    let harness = Harness::start().await;
+    harness
+        .auth_outbox
+        .push("placeless", event("placeless", PUSH, "acme/web").to_string());
+    eventually("it is taken", async || harness.auth_outbox.is_empty()).await;
+    assert!(harness.all().await.is_empty());
+    let log = rusqlite::Connection::open(harness.database()).unwrap();
+    let set_aside: String = log
+        .query_row("SELECT id FROM rejected_event", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(set_aside, "placeless");
 }
 
 #[tokio::test]

@@ -24,10 +24,12 @@ use crate::outbox::Outbox;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) const PULL: &str = "dev.roadstead.registry.pull.v1";
 pub(crate) const PUSH: &str = "dev.roadstead.registry.push.v1";
+pub(crate) const REFUSAL: &str = "dev.roadstead.registry.refusal.v1";
 
 pub(crate) struct Harness {
     pub(crate) directory: TestDirectory,
     pub(crate) outbox: Outbox,
+    pub(crate) auth_outbox: Outbox,
     pub(crate) keys: TestKeys,
     pub(crate) authority: TestAuthority,
     pub(crate) time: ClockControl,
@@ -53,6 +55,7 @@ impl Harness {
         let mut harness = Self {
             directory: test_dir(),
             outbox: Outbox::default(),
+            auth_outbox: Outbox::default(),
             authority: keys.authority(),
             keys,
             time,
@@ -61,6 +64,7 @@ impl Harness {
             service: None,
         };
         harness.outbox.watch(harness.database());
+        harness.auth_outbox.watch(harness.database());
         harness.authority.grant_read(&reader(), "");
         harness.service = Some(harness.build().await.unwrap());
         harness
@@ -70,7 +74,7 @@ impl Harness {
         let deps = Deps {
             clock: self.clock.clone(),
             data_dir: self.directory.path().to_owned(),
-            auth: self.authority.channel(Peer::Events),
+            auth: self.auth_outbox.channel_with(&self.authority),
             metadata: self.outbox.channel(),
             shutdown: CancellationToken::new(),
         };
@@ -209,6 +213,18 @@ pub(crate) fn event(id: &str, event_type: &str, repository: &str) -> Value {
         "repository": repository,
         "datacontenttype": "application/json",
         "data": {"repository": repository, "tag": "latest"},
+    })
+}
+
+/// An audit event about a group or repository.
+pub(crate) fn audit_event(id: &str, path: &str) -> Value {
+    json!({
+        "specversion": "1.0",
+        "id": id,
+        "source": "/auth",
+        "type": "dev.roadstead.iam.binding.created.v1",
+        "path": path,
+        "data": {},
     })
 }
 

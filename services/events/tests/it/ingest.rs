@@ -3,7 +3,7 @@ use roadstead_proto::events::v1::{PublishEventsRequest, ingest_service_client::I
 use roadstead_rpc::{ErrorReason, Peer};
 use serde_json::json;
 
-use crate::harness::{Harness, PULL, PUSH, assert_reason, event};
+use crate::harness::{Harness, PULL, PUSH, REFUSAL, assert_reason, event};
 
 #[tokio::test]
 async fn pulls_are_logged_once() {
@@ -57,12 +57,18 @@ async fn a_batch_with_something_wrong_is_refused_as_a_whole() {
     long["data"] = json!("x".repeat(70_000));
     // A gateway sees pulls. That somebody pushed is not its to say.
     let push = event("x", PUSH, "acme/web");
+    // Who was refused is for auditors, and who pulled is for members.
+    let open_refusal = event("x", REFUSAL, "acme/web");
+    let mut hidden_pull = event("x", PULL, "acme/web");
+    hidden_pull["path"] = json!("");
     for bad in [
         String::new(),
         "[]".to_owned(),
         no_source.to_string(),
         long.to_string(),
         push.to_string(),
+        open_refusal.to_string(),
+        hidden_pull.to_string(),
     ] {
         let batch = vec![good.clone(), Bytes::from(bad)];
         assert_reason(harness.publish_raw(batch).await, ErrorReason::ArgumentInvalid);

@@ -5,7 +5,7 @@ use roadstead_rpc::ErrorReason;
 use roadstead_types::Principal;
 use serde_json::{Value, json};
 
-use crate::harness::{Harness, PULL, assert_reason, event, eventually, reader};
+use crate::harness::{Harness, PULL, REFUSAL, assert_reason, audit_event, event, eventually, reader};
 
 async fn with_events(repositories: &[&str]) -> Harness {
     let harness = Harness::start().await;
@@ -144,6 +144,42 @@ async fn only_events_of_readable_repositories_are_shown() {
             ..Default::default()
         };
         assert!(harness.all_as(&web, request).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn audit_events_are_shown_only_where_the_caller_may_audit() {
+    let harness = with_events(&["acme/web"]).await;
+    for (id, path) in [("2", ""), ("3", "acme"), ("4", "acme/web"), ("5", "acme/web/x")] {
+        harness.auth_outbox.push(id, audit_event(id, path).to_string());
+        eventually("it is logged", async || harness.auth_outbox.is_empty()).await;
+    }
+    let mut refusal = event("6", REFUSAL, "acme/web");
+    refusal["path"] = json!("acme/web");
+    harness.publish(vec![refusal]).await.unwrap();
+    let principal = |name: &str| Principal::new("https://issuer.example", name);
+    let (root, group, one) = (principal("root"), principal("group"), principal("one"));
+    harness.authority.grant_audit(&root, "");
+    harness.authority.grant_audit(&group, "acme/web");
+    harness.authority.grant_audit_of(&one, "acme/web");
+    harness.authority.grant_read_of(&one, "acme/web");
+    for (who, shown, of_web) in [
+        // Who may read every repository audits none of them.
+        (&reader(), vec![1], vec![1]),
+        (&root, vec![2, 3, 4, 5, 6], vec![4, 6]),
+        (&group, vec![4, 5, 6], vec![4, 6]),
+        (&one, vec![1, 4, 6], vec![1, 4, 6]),
+        (&principal("nobody"), vec![], vec![]),
+    ] {
+        let list = async |repository: &str| {
+            let request = ListEventsRequest {
+                repository: repository.to_owned(),
+                ..Default::default()
+            };
+            offsets(&harness.all_as(who, request).await)
+        };
+        assert_eq!(list("").await, shown, "{who}");
+        assert_eq!(list("acme/web").await, of_web, "{who}");
     }
 }
 

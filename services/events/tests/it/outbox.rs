@@ -7,11 +7,20 @@ use std::{
 };
 
 use bytes::Bytes;
-use roadstead_proto::metadata::v1::{
-    AckEventsRequest, AckEventsResponse, ClaimEventsRequest, ClaimEventsResponse, OutboxEvent,
-    outbox_service_server::{OutboxService, OutboxServiceServer},
+use roadstead_proto::{
+    auth::v1::{
+        self as auth,
+        outbox_service_server::{
+            OutboxService as AuthOutboxService, OutboxServiceServer as AuthOutboxServer,
+        },
+    },
+    metadata::v1::{
+        self as metadata,
+        outbox_service_server::{OutboxService as MetadataOutboxService, OutboxServiceServer},
+    },
 };
 use roadstead_rpc::{AllowList, CallPolicy, ErrorReason, Peer, RpcChannel, RpcServer, status};
+use roadstead_testkit::TestAuthority;
 use rusqlite::Connection;
 use tonic::{Code, Request, Response, Status, async_trait};
 
@@ -21,7 +30,8 @@ pub(crate) struct Outbox(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     next: u64,
-    waiting: BTreeMap<u64, OutboxEvent>,
+    /// Ids and contents.
+    waiting: BTreeMap<u64, (String, Bytes)>,
     down: bool,
     claims: usize,
     /// So many acknowledgements are taken for lost.
@@ -36,13 +46,7 @@ impl Outbox {
         let mut state = self.0.lock().unwrap();
         let next = state.next;
         state.next += 1;
-        state.waiting.insert(
-            next,
-            OutboxEvent {
-                id: id.to_owned(),
-                cloudevent_json: json.into(),
-            },
-        );
+        state.waiting.insert(next, (id.to_owned(), json.into()));
     }
 
     pub(crate) fn set_down(&self, down: bool) {
@@ -69,51 +73,40 @@ impl Outbox {
         self.0.lock().unwrap().early.clone()
     }
 
+    /// Of metadata.
     pub(crate) fn channel(&self) -> RpcChannel {
         let allowed = AllowList::new().allow("roadstead.metadata.v1.OutboxService", &[Peer::Events]);
         let server =
             RpcServer::new(Peer::Metadata, allowed).add_service(OutboxServiceServer::new(self.clone()));
         RpcChannel::in_process(&server, Peer::Events, CallPolicy::default())
     }
-}
 
-impl State {
-    fn check_up(&self) -> Result<(), Status> {
-        if self.down {
-            return Err(status(
-                Code::Unavailable,
-                ErrorReason::Unavailable,
-                "switched off by the test",
-            ));
-        }
-        Ok(())
+    /// Of auth, beside what else auth offers.
+    pub(crate) fn channel_with(&self, authority: &TestAuthority) -> RpcChannel {
+        let server = authority
+            .server()
+            .add_service(AuthOutboxServer::new(self.clone()));
+        RpcChannel::in_process(&server, Peer::Events, CallPolicy::default())
     }
-}
 
-#[async_trait]
-impl OutboxService for Outbox {
-    async fn claim_events(
-        &self,
-        request: Request<ClaimEventsRequest>,
-    ) -> Result<Response<ClaimEventsResponse>, Status> {
+    fn claim(&self, max_events: u32) -> Result<Vec<(String, Bytes)>, Status> {
         let mut state = self.0.lock().unwrap();
         state.claims += 1;
         state.check_up()?;
-        let limit = request.get_ref().max_events as usize;
         // Without leases: what is not acknowledged is delivered again at once.
-        Ok(Response::new(ClaimEventsResponse {
-            events: state.waiting.values().take(limit).cloned().collect(),
-        }))
+        Ok(state
+            .waiting
+            .values()
+            .take(max_events as usize)
+            .cloned()
+            .collect())
     }
 
-    async fn ack_events(
-        &self,
-        request: Request<AckEventsRequest>,
-    ) -> Result<Response<AckEventsResponse>, Status> {
+    fn acknowledge(&self, ids: &[String]) -> Result<(), Status> {
         let mut state = self.0.lock().unwrap();
         state.check_up()?;
         let log = Connection::open(&state.database).unwrap();
-        for id in &request.get_ref().ids {
+        for id in ids {
             let held: bool = log
                 .query_row(
                     "SELECT EXISTS (SELECT 1 FROM event WHERE id = ?1)
@@ -134,8 +127,54 @@ impl OutboxService for Outbox {
                 "lost by the test",
             ));
         }
-        let ids = &request.get_ref().ids;
-        state.waiting.retain(|_, event| !ids.contains(&event.id));
-        Ok(Response::new(AckEventsResponse {}))
+        state.waiting.retain(|_, (id, _)| !ids.contains(id));
+        Ok(())
     }
 }
+
+impl State {
+    fn check_up(&self) -> Result<(), Status> {
+        if self.down {
+            return Err(status(
+                Code::Unavailable,
+                ErrorReason::Unavailable,
+                "switched off by the test",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The two contracts are alike, and the test's outbox keeps either.
+macro_rules! keeps {
+    ($service:ident, $messages:ident) => {
+        #[async_trait]
+        impl $service for Outbox {
+            async fn claim_events(
+                &self,
+                request: Request<$messages::ClaimEventsRequest>,
+            ) -> Result<Response<$messages::ClaimEventsResponse>, Status> {
+                let events = self
+                    .claim(request.get_ref().max_events)?
+                    .into_iter()
+                    .map(|(id, cloudevent_json)| $messages::OutboxEvent {
+                        id,
+                        cloudevent_json,
+                    })
+                    .collect();
+                Ok(Response::new($messages::ClaimEventsResponse { events }))
+            }
+
+            async fn ack_events(
+                &self,
+                request: Request<$messages::AckEventsRequest>,
+            ) -> Result<Response<$messages::AckEventsResponse>, Status> {
+                self.acknowledge(&request.get_ref().ids)?;
+                Ok(Response::new($messages::AckEventsResponse {}))
+            }
+        }
+    };
+}
+
+keeps!(MetadataOutboxService, metadata);
+keeps!(AuthOutboxService, auth);

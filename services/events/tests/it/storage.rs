@@ -1,4 +1,4 @@
-use roadstead_events::{OpenError, SchemaError};
+use roadstead_events::OpenError;
 use roadstead_runtime::DirectoryError;
 use rusqlite::Connection;
 
@@ -24,7 +24,7 @@ async fn a_log_of_a_newer_program_is_refused_unless_it_is_compatible() {
     let newer = |version: i64, min_compatible: i64| {
         let log = Connection::open(harness.database()).unwrap();
         log.execute(
-            "INSERT INTO schema_migration (version, name, min_compatible, program, applied_at)
+            "INSERT INTO schema_migrations (version, name, min_compatible, release, applied_at)
              VALUES (?1, 'later', ?2, '9.9.9', 0)",
             [version, min_compatible],
         )
@@ -35,9 +35,11 @@ async fn a_log_of_a_newer_program_is_refused_unless_it_is_compatible() {
     drop(opened.server);
     opened.tasks.stop(crate::harness::DEADLINE).await;
     newer(99, 99);
-    let Err(OpenError::Schema { source, .. }) = harness.reopen().await else {
+    let Err(refused) = harness.reopen().await else {
         panic!("the log was opened")
     };
-    assert!(matches!(&source, SchemaError::TooNew { needed: 99, program, .. } if program == "9.9.9"));
-    assert!(source.to_string().contains("9.9.9"), "{source}");
+    assert!(
+        matches!(&refused, OpenError::SchemaTooNew { needed: 99, written_by, .. } if written_by == "9.9.9")
+    );
+    assert!(refused.to_string().contains("9.9.9"), "{refused}");
 }

@@ -1,8 +1,6 @@
 //! Sets of repository names as ranges of a sorted index, so that a listing seeks instead of filtering.
 
-use roadstead_types::RepositoryPrefix;
-
-use super::policy::Policy;
+use roadstead_types::RepositorySet;
 
 /// Names from `start` (inclusive) to `end` (exclusive), in byte order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,16 +9,9 @@ pub(crate) struct Interval {
     pub(crate) end: String,
 }
 
-impl Interval {
-    fn holds(&self, name: &str) -> bool {
-        self.start.as_str() <= name && name < self.end.as_str()
-    }
-}
-
 /// Whole-segment prefixes are two ranges: the name itself, and what follows its slash. Between the two sort names such as
 /// `acme-x` and `acme.x`, which are not under `acme`. The sentinels use that no name has a byte below `-` or above `z`.
-fn intervals_of(prefix: &RepositoryPrefix) -> Vec<Interval> {
-    let prefix = prefix.as_str();
+fn intervals_of(prefix: &str) -> Vec<Interval> {
     if prefix.is_empty() {
         return vec![Interval {
             start: String::new(),
@@ -28,10 +19,7 @@ fn intervals_of(prefix: &RepositoryPrefix) -> Vec<Interval> {
         }];
     }
     vec![
-        Interval {
-            start: prefix.to_owned(),
-            end: format!("{prefix}!"),
-        },
+        interval_of(prefix),
         Interval {
             start: format!("{prefix}/"),
             end: format!("{prefix}0"),
@@ -39,42 +27,27 @@ fn intervals_of(prefix: &RepositoryPrefix) -> Vec<Interval> {
     ]
 }
 
-/// The names that are under a readable prefix or public, as disjoint ranges in order.
-pub(crate) fn visible(readable: &[RepositoryPrefix], policy: &Policy) -> Vec<Interval> {
-    let readable: Vec<Interval> = readable.iter().flat_map(intervals_of).collect();
-    // Longest prefix first, so that the first that holds a name decides.
-    let rules: Vec<(Interval, bool)> = policy
-        .visibility()
-        .flat_map(|(prefix, public)| {
-            intervals_of(prefix)
-                .into_iter()
-                .map(move |interval| (interval, public))
-        })
-        .collect();
-    let mut bounds: Vec<&String> = readable
-        .iter()
-        .chain(rules.iter().map(|(interval, _)| interval))
-        .flat_map(|interval| [&interval.start, &interval.end])
-        .collect();
-    bounds.sort();
-    bounds.dedup();
+/// One name.
+fn interval_of(name: &str) -> Interval {
+    Interval {
+        start: name.to_owned(),
+        end: format!("{name}!"),
+    }
+}
+
+/// The names that are in any of the sets, as disjoint ranges in order.
+pub(crate) fn visible(sets: &[&RepositorySet]) -> Vec<Interval> {
+    let prefixes = sets.iter().flat_map(|set| set.prefixes()).flat_map(intervals_of);
+    let single = sets.iter().flat_map(|set| set.repositories()).map(interval_of);
+    let mut intervals: Vec<Interval> = prefixes.chain(single).collect();
+    intervals.sort_by(|a, b| a.start.cmp(&b.start));
     let mut visible: Vec<Interval> = Vec::new();
-    for pair in bounds.windows(2) {
-        let [start, end] = pair else { continue };
-        // No bound lies inside, so the start speaks for all.
-        let public = rules
-            .iter()
-            .find(|(interval, _)| interval.holds(start))
-            .is_some_and(|(_, public)| *public);
-        if !public && !readable.iter().any(|interval| interval.holds(start)) {
-            continue;
-        }
+    for interval in intervals {
         match visible.last_mut() {
-            Some(last) if last.end == **start => last.end.clone_from(end),
-            _ => visible.push(Interval {
-                start: (*start).clone(),
-                end: (*end).clone(),
-            }),
+            Some(last) if interval.start <= last.end => {
+                last.end = interval.end.max(std::mem::take(&mut last.end));
+            }
+            _ => visible.push(interval),
         }
     }
     visible
@@ -83,9 +56,13 @@ pub(crate) fn visible(readable: &[RepositoryPrefix], policy: &Policy) -> Vec<Int
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, RepositoryConfig};
 
-    fn visible_names(readable: &[&str], rules: &[(&str, bool)]) -> Vec<&'static str> {
+    fn set(prefixes: &[&str], repositories: &[&str]) -> RepositorySet {
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        RepositorySet::from_texts(&owned(prefixes), &owned(repositories))
+    }
+
+    fn visible_names(sets: &[&RepositorySet]) -> Vec<&'static str> {
         let names = [
             "acme",
             "acme-x",
@@ -97,64 +74,71 @@ mod tests {
             "other",
             "zz",
         ];
-        let config = Config {
-            repositories: rules
-                .iter()
-                .map(|(prefix, public)| RepositoryConfig {
-                    prefix: (*prefix).to_owned(),
-                    public: Some(*public),
-                    manifest_validation: None,
-                })
-                .collect(),
-            ..Config::default()
-        };
-        let readable: Vec<_> = readable
-            .iter()
-            .map(|prefix| RepositoryPrefix::parse(prefix).unwrap())
-            .collect();
-        let intervals = visible(&readable, &Policy::new(&config));
-        names
+        let intervals = visible(sets);
+        for pair in intervals.windows(2) {
+            assert!(
+                pair[0].end < pair[1].start,
+                "disjoint and in order: {intervals:?}"
+            );
+        }
+        let shown: Vec<_> = names
             .into_iter()
-            .filter(|name| intervals.iter().any(|interval| interval.holds(name)))
-            .collect()
+            .filter(|name| {
+                intervals
+                    .iter()
+                    .any(|interval| interval.start.as_str() <= *name && *name < interval.end.as_str())
+            })
+            .collect();
+        let parsed = |name: &str| roadstead_types::RepositoryName::parse(name).unwrap();
+        let expected: Vec<_> = names
+            .into_iter()
+            .filter(|name| sets.iter().any(|set| set.contains(&parsed(name))))
+            .collect();
+        assert_eq!(shown, expected, "the ranges are the sets");
+        shown
     }
 
     #[test]
     fn prefixes_match_whole_segments() {
         assert_eq!(
-            visible_names(&["acme"], &[]),
+            visible_names(&[&set(&["acme"], &[])]),
             ["acme", "acme/web", "acme/web/x", "acme/website"]
         );
-        assert_eq!(visible_names(&["acme/web"], &[]), ["acme/web", "acme/web/x"]);
-        assert_eq!(visible_names(&[], &[]), [""; 0]);
-        assert_eq!(visible_names(&[""], &[]).len(), 9);
-    }
-
-    #[test]
-    fn public_prefixes_have_private_exceptions_that_readers_still_see() {
-        let rules = [("", true), ("acme", false), ("acme/web", true)];
         assert_eq!(
-            visible_names(&[], &rules),
-            [
-                "acme-x",
-                "acme.x",
-                "acme/web",
-                "acme/web/x",
-                "acme0",
-                "other",
-                "zz"
-            ]
+            visible_names(&[&set(&["acme/web"], &[])]),
+            ["acme/web", "acme/web/x"]
         );
-        assert_eq!(visible_names(&["acme/website"], &rules).len(), 8);
+        assert_eq!(visible_names(&[&set(&[], &[])]), [""; 0]);
+        assert_eq!(visible_names(&[]), [""; 0]);
+        assert_eq!(visible_names(&[&set(&[""], &[])]).len(), 9);
     }
 
     #[test]
-    fn adjacent_ranges_become_one() {
-        let config = Config::default();
-        let all = [
-            RepositoryPrefix::parse("").unwrap(),
-            RepositoryPrefix::parse("acme").unwrap(),
-        ];
-        assert_eq!(visible(&all, &Policy::new(&config)).len(), 1);
+    fn a_single_repository_is_one_name() {
+        assert_eq!(
+            visible_names(&[&set(&["zz"], &["acme", "acme/web"])]),
+            ["acme", "acme/web", "zz"]
+        );
+        assert_eq!(
+            visible_names(&[&set(&["acme/web"], &["acme/web", "acme/web/x"])]),
+            ["acme/web", "acme/web/x"]
+        );
+    }
+
+    #[test]
+    fn what_is_public_is_visible_beside_what_may_be_read() {
+        let public = set(&["other", "acme/web"], &["zz"]);
+        assert_eq!(
+            visible_names(&[&set(&["acme/website"], &["acme"]), &public]),
+            ["acme", "acme/web", "acme/web/x", "acme/website", "other", "zz"]
+        );
+    }
+
+    #[test]
+    fn what_overlaps_becomes_one() {
+        assert_eq!(
+            visible(&[&set(&["", "acme"], &["acme/web"]), &set(&["zz"], &[])]).len(),
+            1
+        );
     }
 }

@@ -7,7 +7,6 @@ use crate::config::{Config, ManifestValidation};
 #[derive(Debug)]
 struct Rule {
     prefix: RepositoryPrefix,
-    public: Option<bool>,
     validation: Option<ManifestValidation>,
 }
 
@@ -28,7 +27,6 @@ impl Policy {
                 let prefix = RepositoryPrefix::parse(&entry.prefix).ok()?;
                 Some(Rule {
                     prefix,
-                    public: entry.public,
                     validation: entry.manifest_validation,
                 })
             })
@@ -40,23 +38,11 @@ impl Policy {
         }
     }
 
-    pub(crate) fn is_public(&self, name: &RepositoryName) -> bool {
-        let mut matching = self.rules.iter().filter(|rule| rule.prefix.contains(name));
-        matching.find_map(|rule| rule.public).unwrap_or(false)
-    }
-
     pub(crate) fn validation(&self, name: &RepositoryName) -> ManifestValidation {
         let mut matching = self.rules.iter().filter(|rule| rule.prefix.contains(name));
         matching
             .find_map(|rule| rule.validation)
             .unwrap_or(self.default_validation)
-    }
-
-    /// Prefixes that say whether they are public, longest first.
-    pub(crate) fn visibility(&self) -> impl Iterator<Item = (&RepositoryPrefix, bool)> {
-        self.rules
-            .iter()
-            .filter_map(|rule| Some((&rule.prefix, rule.public?)))
     }
 }
 
@@ -71,24 +57,20 @@ mod tests {
 
     #[test]
     fn each_property_comes_from_the_longest_prefix_that_sets_it() {
-        let entry = |prefix: &str, public, manifest_validation| RepositoryConfig {
+        let entry = |prefix: &str, manifest_validation| RepositoryConfig {
             prefix: prefix.to_owned(),
-            public,
             manifest_validation,
         };
         let policy = Policy::new(&Config {
             repositories: vec![
-                entry("mirror", Some(true), Some(ManifestValidation::Lenient)),
-                entry("mirror/inner", Some(false), None),
-                entry("mirror/inner/open", Some(true), Some(ManifestValidation::Strict)),
+                entry("mirror", Some(ManifestValidation::Lenient)),
+                entry("mirror/inner", None),
+                entry("mirror/inner/open", Some(ManifestValidation::Strict)),
             ],
             ..Config::default()
         });
-        assert!(policy.is_public(&name("mirror")));
-        assert!(policy.is_public(&name("mirror/a")));
-        assert!(!policy.is_public(&name("mirrors")));
-        assert!(!policy.is_public(&name("mirror/inner/a")));
-        assert!(policy.is_public(&name("mirror/inner/open")));
+        assert_eq!(policy.validation(&name("mirror")), ManifestValidation::Lenient);
+        assert_eq!(policy.validation(&name("mirrors")), ManifestValidation::Strict);
         assert_eq!(
             policy.validation(&name("mirror/inner/a")),
             ManifestValidation::Lenient

@@ -34,11 +34,8 @@ fn bearer(metadata: &MetadataMap) -> &str {
 impl Service {
     async fn require_pull(&self, token: &str, name: &RepositoryName) -> Result<(), Error> {
         let claims = self.0.authority.operator(token)?;
-        if self.0.policy.is_public(name) {
-            return Ok(());
-        }
-        let prefixes = self.0.authority.readable_prefixes(token).await?;
-        if prefixes.iter().any(|prefix| prefix.contains(name)) {
+        let authority = &self.0.authority;
+        if authority.readable(token).await?.contains(name) || authority.is_public(name).await? {
             return Ok(());
         }
         let identity = claims.principal.clone();

@@ -9,7 +9,7 @@ use roadstead_proto::metadata::v1::{
     ListRepositoriesRequest, ListRepositoriesResponse, ListTagsRequest, ListTagsResponse, ReadAccess,
     ResolveBlobRequest, ResolveBlobResponse,
 };
-use roadstead_types::{MANIFEST_SIZE_LIMIT, RepositoryName, RepositoryPrefix};
+use roadstead_types::{MANIFEST_SIZE_LIMIT, RepositoryName, RepositoryPrefix, RepositorySet};
 use tonic::{Request, Response, Status};
 
 use super::parse;
@@ -25,10 +25,7 @@ pub(super) struct Service(pub(super) Arc<Core>);
 
 impl Service {
     async fn admit(&self, access: Option<&ReadAccess>, name: &RepositoryName) -> Result<Admission, Error> {
-        self.0
-            .authority
-            .admit_read(access, name, &self.0.policy, &self.0.store)
-            .await
+        self.0.authority.admit_read(access, name, &self.0.store).await
     }
 
     async fn manifest(&self, request: GetManifestRequest) -> Result<GetManifestResponse, Error> {
@@ -122,14 +119,15 @@ impl Service {
         &self,
         request: ListRepositoriesRequest,
     ) -> Result<ListRepositoriesResponse, Error> {
-        let readable = request
-            .readable_prefixes
-            .iter()
-            .map(|prefix| {
-                RepositoryPrefix::parse(prefix).map_err(|error| Error::NameInvalid(error.to_string()))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let intervals = intervals::visible(&readable, &self.0.policy);
+        for prefix in &request.readable_prefixes {
+            RepositoryPrefix::parse(prefix).map_err(|error| Error::NameInvalid(error.to_string()))?;
+        }
+        for name in &request.readable_repositories {
+            parse::repository(name)?;
+        }
+        let readable = RepositorySet::from_texts(&request.readable_prefixes, &request.readable_repositories);
+        let public = self.0.authority.public().await?;
+        let intervals = intervals::visible(&[&readable, &public]);
         let limit = page::size(request.page_size);
         let (repositories, has_more) = self
             .0

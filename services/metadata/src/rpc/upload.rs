@@ -45,9 +45,9 @@ async fn create(core: &Core, request: CreateUploadRequest) -> Result<CreateUploa
     caller.require(&name, Action::Push)?;
     let algorithm = parse::algorithm(&request.digest_algorithm)?;
     let author = caller.into_author(parse::request_info(request.context));
-    let id = core.store.create_upload(name, algorithm, author).await?;
+    let opened = core.store.create_upload(name.clone(), algorithm, author).await?;
     Ok(CreateUploadResponse {
-        upload_id: id.to_string(),
+        upload_id: core.note(&name, opened).to_string(),
     })
 }
 

@@ -104,18 +104,16 @@ async fn put_manifest(core: &Core, request: PutManifestRequest) -> Result<PutMan
             Reference::Digest(_) => tags.iter().map(ToString::to_string).collect(),
         },
     };
-    let validation = core.policy.validation(&repository);
-    core.store
-        .put_manifest(ManifestPut {
-            repository,
-            digest,
-            manifest,
-            content,
-            tags,
-            validation,
-            author,
-        })
-        .await?;
+    let put = ManifestPut {
+        validation: core.policy.validation(&repository),
+        repository: repository.clone(),
+        digest,
+        manifest,
+        content,
+        tags,
+        author,
+    };
+    core.note(&repository, core.store.put_manifest(put).await?);
     Ok(response)
 }
 
@@ -163,11 +161,13 @@ async fn mount_blob(core: &Core, request: MountBlobRequest) -> Result<MountBlobR
         return Ok(MountBlobResponse { mounted: false });
     };
     let author = caller.into_author(parse::request_info(request.context));
-    let mounted = core
+    let pushed = core
         .store
-        .mount_blob(source, mount.target, mount.digest, author)
+        .mount_blob(source, mount.target.clone(), mount.digest, author)
         .await?;
-    Ok(MountBlobResponse { mounted })
+    Ok(MountBlobResponse {
+        mounted: core.note(&mount.target, pushed),
+    })
 }
 
 #[tonic::async_trait]

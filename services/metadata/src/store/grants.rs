@@ -78,9 +78,7 @@ impl Store {
         let now = self.now();
         self.read("has_push_grant", |connection| {
             match repositories::find(connection, name)? {
-                Some(repository) => {
-                    is_live(connection, token_hash, repository.id, now, &self.inner.lifetimes)
-                }
+                Some(repository) => is_live(connection, token_hash, repository.id, now, &self.lifetimes),
                 None => Ok(false),
             }
         })

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use roadstead_types::{Digest, Reference, RepositoryName, Tag};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::repositories::{self, Repository};
+use super::repositories::{self, Pushed, Repository};
 use super::{Result, Store, Tx, blobs, outbox, referrers, tags};
 use crate::config::ManifestValidation;
 use crate::domain::author::Author;
@@ -54,7 +54,7 @@ pub(super) fn find(
     Ok(row)
 }
 
-fn put(tx: &Tx<'_>, put: &ManifestPut) -> Result<()> {
+fn put(tx: &Tx<'_>, put: &ManifestPut) -> Result<Pushed<()>> {
     let repository = repositories::for_push(tx, &put.author, &put.repository)?;
     if put.validation == ManifestValidation::Strict {
         require_references(tx, &repository, &put.manifest)?;
@@ -79,7 +79,7 @@ fn put(tx: &Tx<'_>, put: &ManifestPut) -> Result<()> {
         };
         outbox::announce(tx, EventKind::Push, &repository, change, &put.author)?;
     }
-    Ok(())
+    Ok(repository.pushed(()))
 }
 
 /// Demands that the repository holds what the manifest names: existence elsewhere counts for nothing, else a manifest
@@ -234,7 +234,7 @@ impl Store {
 
     /// Puts a manifest and points its tags at it. Idempotent: what is so already stays, though another operation is
     /// announced again.
-    pub(crate) async fn put_manifest(&self, request: ManifestPut) -> Result<()> {
+    pub(crate) async fn put_manifest(&self, request: ManifestPut) -> Result<Pushed<()>> {
         self.write("put_manifest", move |tx| put(tx, &request)).await
     }
 }

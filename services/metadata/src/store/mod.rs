@@ -6,40 +6,39 @@ mod blobs;
 mod deletions;
 mod grants;
 mod manifests;
-mod migrate;
 mod mounts;
 mod outbox;
-mod readers;
 mod referrers;
 mod removals;
 mod repositories;
 mod tags;
 mod uploads;
-mod writer;
 
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use roadstead_runtime::{DirectoryError, OwnedDirectory};
+use roadstead_sqlite::{Database, Migration, OpenError, Options, names};
 use roadstead_types::Clock;
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
 pub(crate) use manifests::ManifestPut;
+pub(crate) use repositories::Pushed;
 pub(crate) use tags::TagChange;
 pub(crate) use uploads::{AcquireRequest, FinishRequest, Purpose, UploadKey};
 
-use self::readers::Readers;
-use self::writer::Writer;
 use crate::config::Config;
-use crate::error::{BuildError, Error};
+use crate::error::Error;
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Distinct statements of the service, with room to spare: none is ever compiled twice on a connection.
-const STATEMENT_CACHE: usize = 256;
+const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "initial",
+    min_compatible: 1,
+    sql: include_str!("../../migrations/sqlite/0001_initial.sql"),
+}];
 
 /// Lifetimes that transactions apply, in milliseconds.
 #[derive(Debug, Clone)]
@@ -90,19 +89,8 @@ impl Deref for Tx<'_> {
 /// The database. Cheap to clone; closed when the last clone goes.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    writer: Writer,
-    readers: Readers,
-    /// Apart from `readers`, so that no number of listings makes a pull wait.
-    scanners: Readers,
-    lifetimes: Lifetimes,
-    clock: Clock,
-    // Declared last: the lock goes after the connections are closed.
-    _directory: OwnedDirectory,
+    database: Database,
+    lifetimes: Arc<Lifetimes>,
 }
 
 impl Store {
@@ -110,35 +98,19 @@ impl Store {
     ///
     /// # Errors
     /// When another process has it, when a newer release wrote it, or when the disk or SQLite refuses.
-    pub(crate) fn open(directory: &Path, config: &Config, clock: Clock) -> Result<Self, BuildError> {
-        let owned = OwnedDirectory::acquire(directory)?;
-        let file = directory.join("metadata.db");
-        let mut connection = Connection::open_with_flags(
-            &file,
-            OpenFlags::SQLITE_OPEN_READ_WRITE
-                | OpenFlags::SQLITE_OPEN_CREATE
-                | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )?;
-        prepare(&connection)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        // After a burst the log file shrinks again.
-        connection.pragma_update(None, "journal_size_limit", writer::LOG_LIMIT)?;
-        migrate::run(&mut connection, &file, &clock)?;
-        let lifetimes = Lifetimes::new(config);
-        let readers = Readers::open(&file, config.readers)?;
-        let scanners = Readers::open(&file, config.readers.div_ceil(2))?;
-        let writer = Writer::start(connection, clock.clone(), lifetimes.clone(), config.write_queue)
-            .map_err(|source| DirectoryError::Io { path: file, source })?;
+    pub(crate) fn open(directory: &Path, config: &Config, clock: Clock) -> Result<Self, OpenError> {
+        let options = Options {
+            names: names!("metadata"),
+            file: "metadata.db",
+            migrations: MIGRATIONS,
+            take_over: None,
+            readers: config.readers,
+            scanners: config.readers.div_ceil(2),
+            queue: config.write_queue,
+        };
         Ok(Self {
-            inner: Arc::new(Inner {
-                writer,
-                readers,
-                scanners,
-                lifetimes,
-                clock,
-                _directory: owned,
-            }),
+            database: Database::open(directory, options, clock)?,
+            lifetimes: Arc::new(Lifetimes::new(config)),
         })
     }
 
@@ -148,15 +120,21 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
     {
-        self.inner.writer.run(name, work).await
+        let lifetimes = self.lifetimes.clone();
+        self.database
+            .write(name, move |tx| {
+                work(&Tx {
+                    connection: tx,
+                    now: tx.now,
+                    lifetimes: &lifetimes,
+                })
+            })
+            .await
     }
 
     /// Runs a read of a few rows by key. It takes microseconds, less than handing it to another thread would.
     async fn read<T>(&self, name: &'static str, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let started = Instant::now();
-        let result = self.inner.readers.run(work).await;
-        observe(name, started);
-        result
+        self.database.read(name, work).await
     }
 
     /// Runs a read of many rows on a thread for blocking work, in one snapshot.
@@ -165,30 +143,13 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
-        let started = Instant::now();
-        let result = self.inner.scanners.run_blocking(work).await;
-        observe(name, started);
-        result
+        self.database.scan(name, work).await
     }
 
     /// The database's time in Unix milliseconds.
     fn now(&self) -> i64 {
-        self.inner.clock.unix_millis()
+        self.database.now()
     }
-}
-
-fn observe(name: &'static str, started: Instant) {
-    metrics::histogram!("metadata_read_seconds", "name" => name).record(started.elapsed().as_secs_f64());
-}
-
-/// What every connection needs.
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
-    // Without it a plan may depend on what is bound, and SQLite compiles such a statement again each time it is bound.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "temp_store", "MEMORY")
 }
 
 #[cfg(test)]

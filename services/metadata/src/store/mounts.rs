@@ -3,7 +3,8 @@
 use roadstead_types::{Digest, RepositoryName};
 use rusqlite::params;
 
-use super::{Result, Store, blobs, outbox, repositories};
+use super::repositories::{self, Pushed};
+use super::{Result, Store, blobs, outbox};
 use crate::domain::author::Author;
 use crate::domain::event::{Change, EventKind};
 
@@ -51,16 +52,20 @@ impl Store {
         target: RepositoryName,
         digest: Digest,
         author: Author,
-    ) -> Result<bool> {
+    ) -> Result<Pushed<bool>> {
         self.write("mount_blob", move |tx| {
+            const NOTHING: Pushed<bool> = Pushed {
+                value: false,
+                made_repository: false,
+            };
             let Some(source) = repositories::find(tx, &source)? else {
-                return Ok(false);
+                return Ok(NOTHING);
             };
             if !blobs::is_linked(tx, source.id, digest.as_str())? {
-                return Ok(false);
+                return Ok(NOTHING);
             }
             let Some(blob_id) = blobs::live(tx, digest.as_str())? else {
-                return Ok(false);
+                return Ok(NOTHING);
             };
             let target = repositories::for_push(tx, &author, &target)?;
             blobs::link(tx, &target, blob_id)?;
@@ -69,7 +74,7 @@ impl Store {
                 ..Change::default()
             };
             outbox::announce(tx, EventKind::Push, &target, change, &author)?;
-            Ok(true)
+            Ok(target.pushed(true))
         })
         .await
     }

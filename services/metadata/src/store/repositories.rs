@@ -15,6 +15,25 @@ pub(super) struct Repository {
     pub(super) id: i64,
     pub(super) public_id: String,
     pub(super) name: RepositoryName,
+    /// Whether this transaction made it.
+    pub(super) is_new: bool,
+}
+
+/// What a push gave, and whether it made its repository.
+#[derive(Debug)]
+pub(crate) struct Pushed<T> {
+    pub(crate) value: T,
+    pub(crate) made_repository: bool,
+}
+
+impl Repository {
+    /// What a push to it gave.
+    pub(super) fn pushed<T>(&self, value: T) -> Pushed<T> {
+        Pushed {
+            value,
+            made_repository: self.is_new,
+        }
+    }
 }
 
 pub(super) fn find(connection: &Connection, name: &RepositoryName) -> Result<Option<Repository>> {
@@ -26,6 +45,7 @@ pub(super) fn find(connection: &Connection, name: &RepositoryName) -> Result<Opt
                 id: row.get(0)?,
                 public_id: row.get(1)?,
                 name: name.clone(),
+                is_new: false,
             })
         })
         .optional()?;
@@ -43,6 +63,7 @@ fn find_or_create(tx: &Tx<'_>, name: &RepositoryName) -> Result<Repository> {
         id: tx.last_insert_rowid(),
         public_id,
         name: name.clone(),
+        is_new: true,
     })
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use roadstead_types::{Digest, DigestAlgorithm, RepositoryName, UploadId};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::repositories::{self, Repository};
+use super::repositories::{self, Pushed, Repository};
 use super::{Result, Store, Tx, blobs, grants, outbox};
 use crate::domain::author::Author;
 use crate::domain::event::{Change, EventKind};
@@ -262,7 +262,7 @@ impl Store {
         name: RepositoryName,
         algorithm: DigestAlgorithm,
         author: Author,
-    ) -> Result<UploadId> {
+    ) -> Result<Pushed<UploadId>> {
         self.write("create_upload", move |tx| {
             let repository = repositories::for_push(tx, &author, &name)?;
             grants::record(tx, &author, &repository)?;
@@ -281,7 +281,7 @@ impl Store {
                 tx.now,
                 tx.now + tx.lifetimes.session_ttl
             ])?;
-            Ok(id)
+            Ok(repository.pushed(id))
         })
         .await
     }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use roadstead_proto::metadata::v1::read_access::Ground;
 use roadstead_proto::metadata::v1::{
     ClaimEventsRequest, GetManifestRequest, ListTagHistoryRequest, ListTagsRequest, PutManifestRequest,
@@ -54,6 +56,73 @@ async fn public_repositories_need_no_token_and_say_what_is_missing() {
         .get_manifest(get("publicity", access(Ground::PublicOnly, "")))
         .await;
     refused(other, ErrorReason::PermissionMissing);
+}
+
+#[tokio::test]
+async fn a_single_repository_that_is_public_opens_none_below_its_name() {
+    let rig = Rig::start().await;
+    rig.authority.grant_read_of(&Principal::anonymous(), "open");
+    for repository in ["open", "open/below"] {
+        rig.push_image(repository, "v1", "a").await;
+    }
+    rig.read()
+        .get_manifest(get("open", access(Ground::PublicOnly, "")))
+        .await
+        .unwrap();
+    let below = rig
+        .read()
+        .get_manifest(get("open/below", access(Ground::PublicOnly, "")))
+        .await;
+    refused(below, ErrorReason::PermissionMissing);
+}
+
+#[tokio::test]
+async fn what_is_public_is_asked_of_auth_and_remembered_for_a_moment() {
+    let rig = Rig::start().await;
+    rig.push_image("public/web", "v1", "a").await;
+    let read = async |repository: &str| {
+        let access = access(Ground::PublicOnly, "");
+        rig.read().get_manifest(get(repository, access)).await.map(|_| ())
+    };
+    for _ in 0..20 {
+        read("public/web").await.unwrap();
+    }
+    assert!(rig.authority.checks() < 20, "not every read asks");
+    rig.authority.make_private();
+    let closed = async {
+        while read("public/web").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), closed)
+        .await
+        .unwrap();
+    refused(read("public/web").await, ErrorReason::PermissionMissing);
+}
+
+#[tokio::test]
+async fn without_auth_nothing_is_public() {
+    let rig = Rig::start().await;
+    rig.push_image("public/web", "v1", "a").await;
+    rig.authority.set_down(true);
+    for repository in ["public/web", "public/never", "acme/web"] {
+        let result = rig
+            .read()
+            .get_manifest(get(repository, access(Ground::PublicOnly, "")))
+            .await;
+        let status = refused(result, ErrorReason::Unavailable);
+        assert!(retry_after(&status).is_some());
+    }
+    // Whoever may pull still does.
+    rig.read()
+        .get_manifest(get("public/web", granted()))
+        .await
+        .unwrap();
+    rig.authority.set_down(false);
+    rig.read()
+        .get_manifest(get("public/web", access(Ground::PublicOnly, "")))
+        .await
+        .unwrap();
 }
 
 async fn put(rig: &Rig, token: &str) -> Result<(), tonic::Status> {

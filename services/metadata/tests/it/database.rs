@@ -1,5 +1,6 @@
-use roadstead_metadata::BuildError;
+use roadstead_metadata::{BuildError, RepositoryConfig};
 use roadstead_runtime::{DirectoryError, Validate as _};
+use roadstead_sqlite::OpenError;
 use rusqlite::Connection;
 
 use crate::harness::*;
@@ -39,7 +40,9 @@ async fn one_process_has_the_directory() {
     let rig = Rig::start().await;
     assert!(matches!(
         rig.build_another().await,
-        Err(BuildError::Directory(DirectoryError::InUse(_)))
+        Err(BuildError::Database(OpenError::Directory(DirectoryError::InUse(
+            _
+        ))))
     ));
 }
 
@@ -63,11 +66,11 @@ async fn a_newer_schema_is_refused_with_the_version_it_needs() {
     assert!(
         matches!(
             error,
-            BuildError::SchemaTooNew {
+            BuildError::Database(OpenError::SchemaTooNew {
                 found: 99,
                 needed: 98,
                 ..
-            }
+            })
         ),
         "{error}"
     );
@@ -115,8 +118,11 @@ async fn of_writes_that_share_a_commit_only_the_failed_are_rolled_back() {
 #[test]
 fn bad_configuration_is_told_all_at_once() {
     let mut bad = config();
-    bad.repositories[0].prefix = "Bad".to_owned();
-    bad.repositories.push(bad.repositories[1].clone());
+    bad.repositories.push(bad.repositories[0].clone());
+    bad.repositories.push(RepositoryConfig {
+        prefix: "Bad".to_owned(),
+        manifest_validation: None,
+    });
     bad.max_tags_per_push = 9;
     bad.manifest_size_limit = usize::MAX;
     bad.object_delete_delay = bad.locator_ttl / 2;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use roadstead_proto::auth::v1::watermark::Subject;
 use roadstead_proto::metadata::v1::acquire_upload_request::Purpose;
 use roadstead_proto::metadata::v1::read_access::Ground;
 use roadstead_proto::metadata::v1::{
@@ -110,6 +111,33 @@ async fn an_expired_token_ends_its_push_and_does_nothing_else() {
     refused(
         rig.read().list_referrers(referrers).await,
         ErrorReason::TokenExpired,
+    );
+}
+
+#[tokio::test]
+async fn a_grant_ends_when_its_token_is_revoked() {
+    let rig = Rig::start().await;
+    let token = rig.token(&["acme/web"]);
+    let upload = Upload::create(&rig, "acme/web", &token).await;
+    rig.control.advance(6 * MINUTE);
+    put(&rig, "acme/web", &token).await.unwrap();
+    rig.authority
+        .revocations()
+        .revoke(Subject::Prefix("acme".to_owned()));
+    let revoked = async {
+        while put(&rig, "acme/web", &token).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), revoked)
+        .await
+        .unwrap();
+    refused(put(&rig, "acme/web", &token).await, ErrorReason::TokenInvalid);
+    refused(head(&rig, &token, false).await, ErrorReason::TokenInvalid);
+    refused(upload.offset().await, ErrorReason::TokenInvalid);
+    refused(
+        upload.acquire(Purpose::Append, None, "").await,
+        ErrorReason::TokenInvalid,
     );
 }
 

@@ -110,7 +110,7 @@ impl BlobAdminService for FakeBlobs {
     }
 }
 
-/// The service and everything around it.
+/// The service and everything around it. What is under `public` may be read by anyone.
 pub(crate) struct Rig {
     pub(crate) directory: TestDirectory,
     pub(crate) clock: Clock,
@@ -127,18 +127,13 @@ pub(crate) fn alice() -> Principal {
     Principal::new("https://issuer.example", "alice")
 }
 
-/// Strict but for `lenient`; `public` may be read by anyone.
+/// Strict but for `lenient`.
 pub(crate) fn config() -> Config {
-    let rule = |prefix: &str, public, manifest_validation| RepositoryConfig {
-        prefix: prefix.to_owned(),
-        public,
-        manifest_validation,
-    };
     Config {
-        repositories: vec![
-            rule("public", Some(true), None),
-            rule("lenient", None, Some(ManifestValidation::Lenient)),
-        ],
+        repositories: vec![RepositoryConfig {
+            prefix: "lenient".to_owned(),
+            manifest_validation: Some(ManifestValidation::Lenient),
+        }],
         reaper_interval: Duration::from_millis(10),
         ..Config::default()
     }
@@ -177,6 +172,7 @@ impl Rig {
         let (clock, control) = Clock::fixed(SystemTime::UNIX_EPOCH + Duration::from_hours(500_000));
         let keys = TestKeys::new(clock.clone());
         let authority = keys.authority();
+        authority.make_public("public");
         authority.set_down(!auth);
         let (directory, blobs, seal) = (test_dir(), FakeBlobs::default(), SealKey::generate());
         let channels = (authority.channel(Peer::Metadata), blobs.channel());

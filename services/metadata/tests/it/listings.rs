@@ -1,5 +1,6 @@
 use roadstead_proto::metadata::v1::{ListRepositoriesRequest, ListTagsRequest};
 use roadstead_rpc::ErrorReason;
+use roadstead_types::Principal;
 
 use crate::harness::*;
 
@@ -65,7 +66,7 @@ async fn repositories(rig: &Rig, prefixes: &[&str], page_size: u32) -> Vec<Strin
     let mut request = ListRepositoriesRequest {
         readable_prefixes: prefixes.iter().map(|prefix| (*prefix).to_owned()).collect(),
         page_size,
-        last: String::new(),
+        ..ListRepositoriesRequest::default()
     };
     let mut names: Vec<String> = Vec::new();
     loop {
@@ -110,13 +111,41 @@ async fn the_catalog_shows_what_is_public_or_readable() {
             ["acme/web", "acme/web/x", "public/a", "zebra"]
         );
     }
+    let bad = vec!["Bad".to_owned()];
+    for request in [
+        ListRepositoriesRequest {
+            readable_prefixes: bad.clone(),
+            ..ListRepositoriesRequest::default()
+        },
+        ListRepositoriesRequest {
+            readable_repositories: bad.clone(),
+            ..ListRepositoriesRequest::default()
+        },
+    ] {
+        refused(
+            rig.read().list_repositories(request).await,
+            ErrorReason::NameInvalid,
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_catalog_shows_single_repositories_and_needs_auth() {
+    let rig = Rig::start().await;
+    for name in ["acme/web", "acme/web/x", "public/a", "open", "open/x"] {
+        rig.put(name, "v1", &index(&[])).await.unwrap();
+    }
+    rig.authority.grant_read_of(&Principal::anonymous(), "open");
     let request = ListRepositoriesRequest {
-        readable_prefixes: vec!["Bad".to_owned()],
-        page_size: 0,
-        last: String::new(),
+        readable_repositories: vec!["acme/web".to_owned()],
+        ..ListRepositoriesRequest::default()
     };
+    rig.authority.set_down(true);
     refused(
-        rig.read().list_repositories(request).await,
-        ErrorReason::NameInvalid,
+        rig.read().list_repositories(request.clone()).await,
+        ErrorReason::Unavailable,
     );
+    rig.authority.set_down(false);
+    let page = rig.read().list_repositories(request).await.unwrap().into_inner();
+    assert_eq!(page.repositories, ["acme/web", "open", "public/a"]);
 }

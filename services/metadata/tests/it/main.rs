@@ -10,6 +10,7 @@ mod harness;
 mod listings;
 mod manifests;
 mod mounts;
+mod notices;
 mod outbox;
 mod reaper;
 mod referrers;

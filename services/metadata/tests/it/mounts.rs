@@ -111,10 +111,25 @@ async fn without_auth_only_what_is_known_here_is_mounted() {
     let rig = Rig::start().await;
     let secret = rig.push_blob("secret/source", b"secret").await;
     let public = rig.push_blob("public/source", b"public").await;
+    let own = rig.push_blob("acme/target", b"own").await;
     rig.authority.grant_read(&alice(), "");
     rig.authority.set_down(true);
-    assert!(!mount(&rig, push(&rig, &[], &[]), "", &secret).await.unwrap());
-    assert!(mount(&rig, push(&rig, &[], &[]), "", &public).await.unwrap());
+    let pull = "repository:acme/target:pull";
+    for digest in [&secret, &public] {
+        assert!(!mount(&rig, push(&rig, &[pull], &[]), "", digest).await.unwrap());
+    }
+    assert!(mount(&rig, push(&rig, &[pull], &[]), "", &own).await.unwrap());
+    refused(
+        mount(&rig, push(&rig, &[], &[]), "public/source", &public).await,
+        ErrorReason::ScopeInsufficient,
+    );
     rig.authority.set_down(false);
-    assert!(mount(&rig, push(&rig, &[], &[]), "", &secret).await.unwrap());
+    for digest in [&secret, &public] {
+        assert!(mount(&rig, push(&rig, &[], &[]), "", digest).await.unwrap());
+    }
+    assert!(
+        mount(&rig, push(&rig, &[], &[]), "public/source", &public)
+            .await
+            .unwrap()
+    );
 }

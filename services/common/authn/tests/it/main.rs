@@ -9,7 +9,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use roadstead_authn::{PinnedKeys, RegistryClaims, Verifier, VerifyError, token_hash};
-use roadstead_proto::auth::v1::{KeySet, TokenKind};
+use roadstead_proto::auth::v1::{KeySet, TokenKind, WatchResponse, watermark::Subject};
 use roadstead_rpc::{ErrorReason, Peer, TaskSet, reason};
 use roadstead_testkit::{RegistryToken, TestAuthority, TestKeys};
 use roadstead_types::{Action, Clock, ClockControl, Principal, RepositoryName};
@@ -328,6 +328,177 @@ fn a_token_hash_is_its_sha256() {
     let hash = token_hash("abc");
     assert_eq!(hash[..4], [0xba, 0x78, 0x16, 0xbf]);
     assert_eq!(hash[28..], [0xf2, 0x00, 0x15, 0xad]);
+}
+
+fn identity() -> Subject {
+    Subject::Identity("idn_alice".to_owned())
+}
+
+fn token_of(keys: &TestKeys, revision: u64) -> RegistryToken<'_> {
+    keys.registry_token(&alice())
+        .access(PULL_WEB)
+        .claim("rev", json!(revision))
+        .claim("ids", json!(["idn_alice"]))
+}
+
+fn revoked<C>(outcome: &Result<Arc<C>, VerifyError<C>>) -> bool {
+    matches!(outcome, Err(VerifyError::Revoked(_)))
+}
+
+#[tokio::test]
+async fn a_token_of_the_previous_release_is_read() {
+    let Setup { keys, verifier, .. } = setup().await;
+    let token = keys.registry_token(&alice()).access(PULL_WEB).sign();
+    let claims = verifier.registry(&token).unwrap();
+    assert_eq!(claims.provenance.revision, 0);
+    assert!(claims.provenance.identities.is_empty() && claims.provenance.credential.is_none());
+    let access = verifier.access(&keys.sign_access_token(&alice())).unwrap();
+    assert!(access.scope.is_none() && access.capabilities.is_none());
+}
+
+#[tokio::test]
+async fn a_denial_says_why() {
+    let Setup { keys, verifier, .. } = setup().await;
+    let denied = json!([
+        { "type": "repository", "name": "acme/web", "actions": ["push"], "why": "no binding gives it" },
+        { "type": "repository", "name": "acme/web", "actions": ["delete"] },
+    ]);
+    let token = keys.registry_token(&alice()).claim("denied", denied).sign();
+    let claims = verifier.registry(&token).unwrap();
+    let why = |action| claims.denial(&web(), action).map(|denied| denied.why.as_deref());
+    assert_eq!(why(Action::Push), Some(Some("no binding gives it")));
+    assert_eq!(why(Action::Delete), Some(None));
+    assert_eq!(why(Action::Pull), None);
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_refused_although_it_is_remembered() {
+    let Setup {
+        keys,
+        authority,
+        verifier,
+        time,
+        ..
+    } = setup().await;
+    let token = token_of(&keys, authority.revocations().revision()).sign();
+    verifier.registry(&token).unwrap();
+    let revision = authority.revocations().revoke(identity());
+    eventually("the revocation", || revoked(&verifier.registry(&token))).await;
+    let error = verifier.registry(&token).unwrap_err();
+    assert_eq!(reason(&Status::from(error)), ErrorReason::TokenInvalid);
+    // What is decided since then is good, also for the same identity.
+    verifier.registry(&token_of(&keys, revision).sign()).unwrap();
+    // A push grant does not bring an expired one back.
+    time.advance(Duration::from_mins(10));
+    assert!(revoked(&verifier.registry(&token)));
+    let expired = token_of(&keys, revision).expired().sign();
+    assert!(matches!(
+        verifier.registry(&expired),
+        Err(VerifyError::Expired(_))
+    ));
+}
+
+#[tokio::test]
+async fn an_access_token_ends_with_its_session_and_not_with_a_binding() {
+    let Setup {
+        keys,
+        authority,
+        verifier,
+        ..
+    } = setup().await;
+    let token = keys
+        .access_token(&alice())
+        .claim("rev", json!(authority.revocations().revision()))
+        .claim("ids", json!(["idn_alice"]))
+        .claim("cred", json!("session:ses_1"))
+        .sign();
+    let registry = token_of(&keys, authority.revocations().revision()).sign();
+    authority.revocations().revoke(identity());
+    eventually("the revocation", || revoked(&verifier.registry(&registry))).await;
+    verifier.access(&token).unwrap();
+    authority
+        .revocations()
+        .revoke(Subject::Credential("session:ses_1".to_owned()));
+    eventually("the end of the session", || revoked(&verifier.access(&token))).await;
+}
+
+#[tokio::test]
+async fn what_was_missed_is_asked_for() {
+    let Setup {
+        keys,
+        authority,
+        verifier,
+        ..
+    } = setup().await;
+    let revocations = authority.revocations();
+    let token = token_of(&keys, revocations.revision()).sign();
+    verifier.registry(&token).unwrap();
+    revocations.revoke_untold(identity());
+    let streams = revocations.streams();
+    // The next change does not follow what was told last.
+    revocations.revoke(Subject::Identity("idn_other".to_owned()));
+    eventually("the missed revocation", || revoked(&verifier.registry(&token))).await;
+    assert_eq!(revocations.streams(), streams + 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_is_taken_up_again() {
+    let Setup {
+        keys,
+        authority,
+        verifier,
+        ..
+    } = setup().await;
+    let revocations = authority.revocations();
+    let token = token_of(&keys, revocations.revision()).sign();
+    verifier.registry(&token).unwrap();
+    revocations.close_streams();
+    revocations.revoke_untold(identity());
+    eventually("the missed revocation", || revoked(&verifier.registry(&token))).await;
+}
+
+#[tokio::test]
+async fn what_is_revoked_stays_so_while_auth_is_away() {
+    let Setup {
+        keys,
+        authority,
+        verifier,
+        ..
+    } = setup().await;
+    let revocations = authority.revocations();
+    let token = token_of(&keys, revocations.revision()).sign();
+    revocations.revoke(identity());
+    eventually("the revocation", || revoked(&verifier.registry(&token))).await;
+    authority.set_down(true);
+    revocations.close_streams();
+    let calls = authority.key_calls();
+    eventually("a failed refresh", || authority.key_calls() > calls).await;
+    assert!(revoked(&verifier.registry(&token)));
+    verifier
+        .registry(&token_of(&keys, revocations.revision()).sign())
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_snapshot_that_lacks_a_mark_takes_it_back() {
+    let Setup {
+        keys,
+        authority,
+        verifier,
+        ..
+    } = setup().await;
+    let revocations = authority.revocations();
+    let token = token_of(&keys, revocations.revision()).sign();
+    let revision = revocations.revoke(identity());
+    eventually("the revocation", || revoked(&verifier.registry(&token))).await;
+    revocations.forget();
+    // A message that cannot follow makes the verifier ask anew.
+    revocations.send(&WatchResponse {
+        revision: revision + 2,
+        previous: revision + 1,
+        ..WatchResponse::default()
+    });
+    eventually("the new snapshot", || verifier.registry(&token).is_ok()).await;
 }
 
 async fn eventually(what: &str, holds: impl Fn() -> bool) {

@@ -78,7 +78,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TelemetryConfig {
-    /// How long flushing spans may take at shutdown.
+    /// How long flushing spans may take at shutdown. It adds to the rest of the end, which users are promised to be short.
     #[serde(with = "humantime_serde")]
     pub flush_timeout: Duration,
 }
@@ -86,7 +86,7 @@ pub struct TelemetryConfig {
 impl Default for TelemetryConfig {
     fn default() -> Self {
         Self {
-            flush_timeout: Duration::from_secs(2),
+            flush_timeout: Duration::from_secs(1),
         }
     }
 }

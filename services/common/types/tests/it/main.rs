@@ -5,4 +5,5 @@
 mod clock;
 mod digests;
 mod names;
+mod repository_sets;
 mod scopes;
