@@ -1,91 +1,114 @@
-//! The commands about tokens.
+//! The commands about logging in, and about tokens.
 
-use std::path::Path;
+use std::{io::IsTerminal as _, path::Path};
 
 use roadstead_types::Clock;
 
 use crate::{
     args,
-    cache::{Source, TokenCache},
+    cache::{Source, TokenCache, Wanted},
     docker_config,
     error::{Error, printable},
     host::RegistryHost,
-    listing::print_table,
-    login::{self, Login},
+    login::{self, LoggedOut, Login},
+    oidc::Interaction,
     registry::Transport,
+    when,
 };
 
 pub(crate) async fn login(flags: args::Login, cache: &TokenCache, clock: &Clock) -> Result<(), Error> {
+    let how = way(&flags);
+    let wanted = Wanted {
+        audience: flags.audience,
+        identity: flags.narrowing.identity,
+        scopes: flags.narrowing.scopes,
+        capabilities: flags.narrowing.capabilities,
+    };
     let transport = flags.transport.into();
-    let how = flags
-        .identity_token
-        .as_deref()
-        .map_or(Login::Unattended, Login::With);
-    let token = login::login(cache, clock, &flags.host, &transport, how).await?;
+    let token = login::login(cache, clock, &flags.host, &transport, how, wanted).await?;
+    let now = clock.unix_seconds();
+    let until = match token.source {
+        Source::Session { expires_at, .. } if expires_at > now => {
+            format!("for {}, renewed by itself", when::life(expires_at - now))
+        }
+        _ => format!("for {}", when::life(token.expires_at - now)),
+    };
     println!(
-        "Logged in to {} as {} ({}) for {}.",
+        "Logged in to {} as {} ({}) {until}.",
         flags.host,
         printable(&token.identity.subject),
         printable(&token.identity.issuer),
-        life(token.expires_at - clock.unix_seconds())
     );
+    if token.identities.is_empty() {
+        println!(
+            "`roadstead auth status {}` shows what you may do there.",
+            flags.host
+        );
+    } else {
+        println!("It speaks for {}.", printable(&token.identities.join(", ")));
+    }
     Ok(())
 }
 
-pub(crate) fn logout(host: &RegistryHost, cache: &TokenCache) -> Result<(), Error> {
-    let token = cache.load(host)?;
-    if !cache.remove(host)? {
-        println!("There was no login to {host}.");
-        return Ok(());
+/// Which way to log in the flags name.
+fn way(flags: &args::Login) -> Login {
+    let person = |interaction| Login::Person {
+        interaction,
+        issuer: flags.issuer.clone(),
+    };
+    if let Some(file) = &flags.identity_token {
+        Login::With(file.clone())
+    } else if let Some(provider) = flags.provider {
+        Login::As(provider)
+    } else if flags.device {
+        person(Interaction::Device)
+    } else if flags.no_browser {
+        person(Interaction::Address)
+    } else if flags.browser || flags.issuer.is_some() {
+        person(Interaction::Browser)
+    } else {
+        Login::Unattended
     }
-    println!("Logged out of {host}.");
-    if token.is_some_and(|token| matches!(token.source, Source::Dev { .. })) {
-        println!("Its development issuer gives this user a new token whenever one is asked for.");
+}
+
+pub(crate) async fn logout(
+    host: &RegistryHost,
+    transport: &Transport,
+    cache: &TokenCache,
+) -> Result<(), Error> {
+    match login::log_out(cache, host, transport).await? {
+        LoggedOut::NothingThere => println!("There was no login to {host}."),
+        LoggedOut::Forgotten => println!("Logged out of {host}."),
+        LoggedOut::OfDevIssuer => println!(
+            "Logged out of {host}.\nIts development issuer gives this user a new token whenever one is asked for."
+        ),
+        LoggedOut::SessionEnded => println!("Logged out of {host}; the session is over."),
+        LoggedOut::SessionLeft(error) => {
+            println!("Logged out of {host}.");
+            eprintln!(
+                "roadstead: the registry was not told, so the session lasts until it ends by itself: {error}"
+            );
+        }
     }
     Ok(())
 }
 
 pub(crate) async fn token(
     host: &RegistryHost,
+    print: bool,
     transport: &Transport,
     cache: &TokenCache,
     clock: &Clock,
 ) -> Result<(), Error> {
+    if !print && std::io::stdout().is_terminal() {
+        return Err(Error::Usage(format!(
+            "an access token is a secret, and this is a terminal. Pipe it:\n  \
+             roadstead auth token {host} | docker login {host} -u _token --password-stdin\n\
+             or say --print."
+        )));
+    }
     let token = login::fresh_token(cache, clock, host, transport).await?;
     println!("{}", token.access_token);
-    Ok(())
-}
-
-pub(crate) fn status(cache: &TokenCache, clock: &Clock) -> Result<(), Error> {
-    let tokens = cache.list()?;
-    if tokens.is_empty() {
-        println!("No logins. `roadstead login HOST` makes one.");
-        return Ok(());
-    }
-    let last = cache.last_login()?.map(|host| host.to_string());
-    let rows = tokens.into_iter().map(|token| {
-        let renewal = match &token.source {
-            Source::Dev { .. } => "the development issuer".to_owned(),
-            Source::IdentityTokenFile { path } => path.display().to_string(),
-            Source::IdentityToken => "a new login".to_owned(),
-        };
-        [
-            if last.as_ref() == Some(&token.host) {
-                "*".to_owned()
-            } else {
-                String::new()
-            },
-            token.host,
-            token.identity.subject,
-            token.identity.issuer,
-            life(token.expires_at - clock.unix_seconds()),
-            renewal,
-        ]
-    });
-    print_table(
-        ["", "REGISTRY", "IDENTITY", "ISSUER", "VALID", "RENEWED FROM"],
-        rows,
-    );
     Ok(())
 }
 
@@ -111,12 +134,4 @@ pub(crate) fn configure_docker(host: &RegistryHost, bin_directory: Option<&Path>
         );
     }
     Ok(())
-}
-
-fn life(seconds: i64) -> String {
-    match seconds {
-        i64::MIN..=0 => "expired".to_owned(),
-        1..=119 => format!("{seconds} seconds"),
-        _ => format!("{} minutes", seconds / 60),
-    }
 }

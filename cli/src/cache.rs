@@ -1,19 +1,31 @@
-//! Access tokens on disk: `<cache>/roadstead/<host>/access-token.json`, mode 0600 in directories of mode 0700.
+//! Tokens on disk: `<cache>/roadstead/<host>/access-token.json`, mode 0600 in directories of mode 0700.
+//!
+//! Reading takes no lock, since files are replaced in one step. Getting another token does: two processes that show one
+//! refresh token would look like a thief and its victim.
 
 use std::{
-    fs, io,
+    fmt, fs,
+    fs::File,
+    io,
     io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
 use etcetera::BaseStrategy as _;
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Error, host::RegistryHost, registry::Transport};
+use crate::{
+    ambient::Provider,
+    error::Error,
+    host::RegistryHost,
+    platform::{self, Access},
+    registry::Transport,
+};
 
 const TOKEN_FILE: &str = "access-token.json";
 const LAST_LOGIN_FILE: &str = "last-login";
+/// No registry's directory can be called so, because a host begins with a letter or a digit.
+const LOCKS: &str = ".locks";
 
 /// A token and how to get the next one. No `Debug`: it must not end up in a message.
 #[derive(Clone, Serialize, Deserialize)]
@@ -24,6 +36,9 @@ pub struct CachedToken {
     pub access_token: String,
     /// When it ends, in Unix seconds.
     pub expires_at: i64,
+    /// When another is got in its place, in Unix seconds; some minutes before it ends where that is not told.
+    #[serde(default)]
+    pub renew_at: Option<i64>,
     /// Who the registry says it is for.
     pub identity: Identity,
     /// Whether the user allowed http to another machine.
@@ -32,8 +47,54 @@ pub struct CachedToken {
     /// The certificate authority that signs for the registry, beside the system's.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
+    /// The names of the identities that it speaks for, as the registry said.
+    #[serde(default)]
+    pub identities: Vec<String>,
+    /// What the login asked for, and what renewals ask for again.
+    #[serde(default)]
+    pub wanted: Wanted,
     /// Where it came from.
     pub source: Source,
+}
+
+/// What a token is asked to be less than all that its identity has, and for whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// The audience that an identity token is asked to have; the registry's own name where none is given.
+    #[serde(default)]
+    pub audience: Option<String>,
+    /// The one identity to speak for.
+    #[serde(default)]
+    pub identity: Option<String>,
+    /// Groups and repositories that the token is good for.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Capabilities that the token has.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
+}
+
+/// A text that no message may show.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself, for sending and storing.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
 }
 
 impl CachedToken {
@@ -71,6 +132,29 @@ pub enum Source {
     },
     /// An identity token given once.
     IdentityToken,
+    /// What this machine is: a job of a continuous integration system, a pod, an instance of a cloud.
+    Ambient {
+        /// Which of them.
+        provider: Provider,
+    },
+    /// A person's login.
+    Session {
+        /// Is replaced each time it is used; none once the session is over.
+        refresh_token: Option<Secret>,
+        /// When it ends if it is not used, in Unix seconds; 0 if the registry did not say.
+        #[serde(default)]
+        expires_at: i64,
+    },
+}
+
+impl Source {
+    /// The refresh token of a session that is not over.
+    pub(crate) fn refresh_token(&self) -> Option<&Secret> {
+        match self {
+            Self::Session { refresh_token, .. } => refresh_token.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// The token files of this user.
@@ -109,13 +193,33 @@ impl TokenCache {
         write_private(&path, &content)
     }
 
+    /// Waits until no other process is about to replace or remove the registry's token, and keeps others waiting until
+    /// the lock is dropped, or the process ends.
+    pub async fn lock(&self, host: &RegistryHost) -> Result<CacheLock, Error> {
+        let directory = self.root.join(LOCKS);
+        // Never removed: who waits for a file that is gone would not wait for its successor.
+        let path = directory.join(platform::file_name(&host.cache_name()));
+        let locking = tokio::task::spawn_blocking(move || {
+            create_private_directory(&directory)?;
+            let file = File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path)
+                .map_err(Error::file("open", &path))?;
+            file.lock().map_err(Error::file("lock", &path))?;
+            Ok(CacheLock { _file: file })
+        });
+        locking.await.map_err(Error::internal)?
+    }
+
     /// Forgets a registry; says whether it was known.
     pub fn remove(&self, host: &RegistryHost) -> Result<bool, Error> {
         let path = self.token_path(host);
         match fs::remove_file(&path) {
             Ok(()) => {
                 // The directory goes with its only file; should something else be in it, it stays.
-                let _ = fs::remove_dir(self.root.join(host.cache_name()));
+                let _ = fs::remove_dir(self.directory(host));
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -155,9 +259,19 @@ impl TokenCache {
         write_private(&self.root.join(LAST_LOGIN_FILE), host.to_string().as_bytes())
     }
 
-    fn token_path(&self, host: &RegistryHost) -> PathBuf {
-        self.root.join(host.cache_name()).join(TOKEN_FILE)
+    fn directory(&self, host: &RegistryHost) -> PathBuf {
+        self.root.join(platform::file_name(&host.cache_name()))
     }
+
+    fn token_path(&self, host: &RegistryHost) -> PathBuf {
+        self.directory(host).join(TOKEN_FILE)
+    }
+}
+
+/// The right to replace a registry's token; ends when dropped.
+#[derive(Debug)]
+pub struct CacheLock {
+    _file: File,
 }
 
 /// `$XDG_CACHE_HOME/roadstead`, else `~/.cache/roadstead`.
@@ -167,40 +281,30 @@ pub(crate) fn user_cache_directory() -> Result<PathBuf, Error> {
         .map_err(|error| Error::Usage(format!("{error}: set HOME or XDG_CACHE_HOME")))
 }
 
-/// Replaces a file in one step with mode 0600, creating its directories with mode 0700.
+/// Replaces a file in one step, for its owner alone, creating its directories likewise.
 pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let directory = path
-        .parent()
-        .ok_or_else(|| Error::internal("a file has no directory"))?;
-    create_private_directory(directory)?;
-    replace(path, content, 0o600)
+    create_private_directory(directory_of(path)?)?;
+    replace(path, content, Access::Owner)
 }
 
 pub(crate) fn create_private_directory(directory: &Path) -> Result<(), Error> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(Error::file("create", directory))?;
-    // It may have existed with more.
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
-        .map_err(Error::file("protect", directory))
+    platform::create_private_directory(directory).map_err(Error::file("create", directory))
 }
 
 /// Replaces a file in one step: readers see the old content or the new one.
-pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {
-    let directory = path
-        .parent()
-        .ok_or_else(|| Error::internal("a file has no directory"))?;
+pub(crate) fn replace(path: &Path, content: &[u8], access: Access) -> Result<(), Error> {
+    let directory = directory_of(path)?;
     let write = || -> io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(".roadstead-")
-            .permissions(fs::Permissions::from_mode(mode))
-            .tempfile_in(directory)?;
+        let mut file = platform::temporary_file(directory, access)?;
         file.write_all(content)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
         Ok(())
     };
     write().map_err(Error::file("write", path))
+}
+
+fn directory_of(path: &Path) -> Result<&Path, Error> {
+    path.parent()
+        .ok_or_else(|| Error::internal("a file has no directory"))
 }

@@ -1,12 +1,18 @@
 //! The credential helper protocol of container clients: one action as argument, its subject on standard input, the
 //! answer on standard output. Errors too go to standard output, in texts that clients compare byte by byte.
 
-use std::io::{Read as _, Write};
+use std::io::{IsTerminal as _, Read as _, Write};
 
 use roadstead_types::Clock;
 use serde::{Deserialize, Serialize};
 
-use crate::{cache::TokenCache, error::Error, host::RegistryHost, login::fresh_token, registry::Transport};
+use crate::{
+    cache::TokenCache,
+    error::Error,
+    host::RegistryHost,
+    login::{LoggedOut, fresh_token, log_out},
+    registry::Transport,
+};
 
 /// The name under which this program is the helper; `credHelpers` names it without the `docker-credential-`.
 pub const PROGRAM: &str = "docker-credential-roadstead";
@@ -46,6 +52,12 @@ pub async fn run(arguments: &[String], cache: &TokenCache, clock: &Clock) -> u8 
         eprintln!("Usage: {PROGRAM} <store|get|erase|list|version>");
         return 1;
     };
+    if action == "get" && std::io::stdout().is_terminal() {
+        eprintln!(
+            "{PROGRAM}: the answer is a secret, and this is a terminal; container clients read it from a pipe"
+        );
+        return 1;
+    }
     let mut input = String::new();
     if matches!(action.as_str(), "get" | "store" | "erase")
         && let Err(error) = std::io::stdin().read_to_string(&mut input)
@@ -56,7 +68,7 @@ pub async fn run(arguments: &[String], cache: &TokenCache, clock: &Clock) -> u8 
     let answer = match action.as_str() {
         "get" => get(input.trim(), cache, clock).await,
         "store" => store(&input),
-        "erase" => erase(input.trim(), cache),
+        "erase" => erase(input.trim(), cache).await,
         "list" => list(cache),
         "version" | "--version" | "-v" => Ok(format!("{PROGRAM} (roadstead) v{}", env!("CARGO_PKG_VERSION"))),
         unknown => Err(format!("unknown credential action {unknown:?}")),
@@ -113,12 +125,22 @@ fn store(input: &str) -> Answer {
     Ok(String::new())
 }
 
-fn erase(server_url: &str, cache: &TokenCache) -> Answer {
+/// What a client's `logout` is for somebody who logged in here: the end of the session.
+async fn erase(server_url: &str, cache: &TokenCache) -> Answer {
     if server_url.is_empty() {
         return Err(NO_SERVER_URL.to_owned());
     }
     let host = RegistryHost::parse(server_url).map_err(|_| NOT_FOUND.to_owned())?;
-    cache.remove(&host).map_err(|error| error.to_string())?;
+    let outcome = log_out(cache, &host, &Transport::default()).await;
+    match outcome.map_err(|error| error.to_string())? {
+        LoggedOut::SessionLeft(error) => {
+            eprintln!(
+                "{PROGRAM}: the registry was not told, so the session lasts until it ends by itself: {error}"
+            );
+        }
+        LoggedOut::NothingThere | LoggedOut::Forgotten | LoggedOut::OfDevIssuer | LoggedOut::SessionEnded => {
+        }
+    }
     Ok(String::new())
 }
 

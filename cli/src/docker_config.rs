@@ -2,13 +2,17 @@
 
 use std::{
     env, fs, io,
-    os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
 
 use serde_json::{Map, Value};
 
-use crate::{cache, credential_helper, error::Error, host::RegistryHost};
+use crate::{
+    cache, credential_helper,
+    error::Error,
+    host::RegistryHost,
+    platform::{self, Access},
+};
 
 const HELPERS: &str = "credHelpers";
 const HELPER_SUFFIX: &str = "roadstead";
@@ -53,12 +57,9 @@ fn config_file() -> Result<PathBuf, Error> {
 }
 
 fn name_helper(path: &Path, host: &RegistryHost) -> Result<bool, Error> {
-    let (content, mode) = match fs::read(path) {
-        Ok(content) => {
-            let mode = fs::metadata(path).map_or(0o600, |metadata| metadata.permissions().mode() & 0o777);
-            (content, mode)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), 0o600),
+    let (content, access) = match fs::read(path) {
+        Ok(content) => (content, Access::of(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), Access::Owner),
         Err(error) => return Err(Error::file("read", path)(error)),
     };
     let changed = with_helper(&content, host)
@@ -72,7 +73,7 @@ fn name_helper(path: &Path, host: &RegistryHost) -> Result<bool, Error> {
     if !directory.exists() {
         cache::create_private_directory(directory)?;
     }
-    cache::replace(path, &content, mode)?;
+    cache::replace(path, &content, access)?;
     Ok(true)
 }
 
@@ -112,16 +113,14 @@ fn install_helper(bin_directory: Option<&Path>) -> Result<(PathBuf, PathBuf), Er
         .ok_or_else(|| Error::internal("this program has no directory"))?;
     let directory = bin_directory.unwrap_or(beside).to_owned();
     fs::create_dir_all(&directory).map_err(Error::file("create", &directory))?;
-    let helper = directory.join(credential_helper::PROGRAM);
+    let helper = directory.join(platform::program_name(credential_helper::PROGRAM));
     if fs::canonicalize(&helper).is_ok_and(|target| target == program) {
         return Ok((helper, directory));
     }
     // Made under another name first: a client may be starting the old one at this moment.
     let staged = directory.join(format!(".{}-{}", credential_helper::PROGRAM, std::process::id()));
     let place = || -> io::Result<()> {
-        if symlink(&program, &staged).is_err() {
-            fs::copy(&program, &staged)?;
-        }
+        platform::install_program(&program, &staged)?;
         fs::rename(&staged, &helper)
     };
     place().map_err(|source| {

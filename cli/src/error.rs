@@ -25,6 +25,14 @@ pub enum Error {
         /// In the registry's words.
         reason: String,
     },
+    /// This machine's provider of identities gave none.
+    #[error("cannot get an identity token from {provider}: {reason}")]
+    NoIdentityToken {
+        /// The provider.
+        provider: String,
+        /// The cause, and what to do.
+        reason: String,
+    },
     /// Nothing that speaks the expected protocol answered.
     #[error("cannot reach {host}: {reason}")]
     Unreachable {
@@ -46,6 +54,9 @@ pub enum Error {
     /// Bytes that came back differ from those that went out.
     #[error("verification failed: {0}")]
     Verification(String),
+    /// What was to be tested does not hold; the answer itself was printed.
+    #[error("{0}")]
+    DoesNotHold(String),
     /// A file of this machine could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
@@ -69,9 +80,13 @@ impl Error {
     /// 5 the registry refused the request.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Verification(_) | Self::File { .. } | Self::Serve(_) | Self::Internal(_) => 1,
+            Self::Verification(_)
+            | Self::DoesNotHold(_)
+            | Self::File { .. }
+            | Self::Serve(_)
+            | Self::Internal(_) => 1,
             Self::Usage(_) => 2,
-            Self::NotLoggedIn { .. } | Self::LoginRefused { .. } => 3,
+            Self::NotLoggedIn { .. } | Self::LoginRefused { .. } | Self::NoIdentityToken { .. } => 3,
             Self::Unreachable { .. } => 4,
             Self::Refused { .. } => 5,
         }

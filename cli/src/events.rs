@@ -4,83 +4,77 @@ use roadstead_proto::events::v1::{
     ListEventsRequest, LoggedEvent, event_query_service_client::EventQueryServiceClient,
 };
 use roadstead_types::Clock;
-use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
-    args::{EventsList, Output},
+    args::EventsList,
     cache::TokenCache,
     error::Error,
     grpc::AdminApi,
-    listing::{page_size, print_json, print_table},
-    remote,
+    listing::{Shown, pages, print_all},
 };
 
-/// What all of the registry's own event types begin with.
-const TYPE_PREFIX: &str = "dev.roadstead.registry.";
+/// What the types of all events begin with.
+const NAMESPACE: &str = "dev.roadstead.";
+/// And those about content.
+const CONTENT: &str = "registry.";
 
 /// An event of the log as it is printed.
-#[derive(Serialize)]
 struct Event {
     offset: u64,
     event: Value,
 }
 
-pub(crate) async fn list(flags: EventsList, cache: &TokenCache, clock: &Clock) -> Result<(), Error> {
-    let (host, transport) = remote(flags.remote, cache)?;
-    let api = AdminApi::connect(cache, clock, &host, &transport).await?;
-    let mut client = EventQueryServiceClient::with_origin(api.channel(), api.origin()?);
-    let mut request = ListEventsRequest {
-        newest_first: flags.newest_first,
-        repository: flags.repository.unwrap_or_default(),
-        type_prefix: flags.event_type.map(full_type).unwrap_or_default(),
-        ..ListEventsRequest::default()
-    };
-    let mut events = Vec::new();
-    while events.len() < flags.limit {
-        request.page_size = page_size(flags.limit - events.len());
-        let page = client.list_events(request.clone()).await;
-        let page = page
-            .map_err(|status| api.error("ListEvents", &status))?
-            .into_inner();
-        for event in page.events {
-            events.push(parse(&event)?);
-        }
-        request.page_token = page.next_page_token;
-        if request.page_token.is_empty() {
-            break;
-        }
+impl Shown for Event {
+    const COLUMNS: &'static [&'static str] = &["OFFSET", "TIME", "TYPE", "SUBJECT", "DIGEST", "ACTOR"];
+
+    fn cells(&self) -> Vec<String> {
+        let event = &self.event;
+        let full_type = text(&event["type"]);
+        let short = full_type.strip_prefix(NAMESPACE).unwrap_or(full_type);
+        vec![
+            self.offset.to_string(),
+            text(&event["time"]).to_owned(),
+            short.strip_prefix(CONTENT).unwrap_or(short).to_owned(),
+            text(&event["subject"]).to_owned(),
+            text(&event["data"]["digest"]).to_owned(),
+            text(&event["data"]["actor"]["subject"]).to_owned(),
+        ]
     }
-    events.truncate(flags.limit);
-    match flags.output {
-        Output::Json => print_json(&events)?,
-        Output::Table => print_table(
-            ["OFFSET", "TIME", "TYPE", "SUBJECT", "DIGEST", "ACTOR"],
-            events.iter().map(|Event { offset, event }| {
-                let event_type = text(&event["type"]);
-                [
-                    offset.to_string(),
-                    text(&event["time"]),
-                    event_type
-                        .strip_prefix(TYPE_PREFIX)
-                        .unwrap_or(&event_type)
-                        .to_owned(),
-                    text(&event["subject"]),
-                    text(&event["data"]["digest"]),
-                    text(&event["data"]["actor"]["subject"]),
-                ]
-            }),
-        ),
+
+    fn json(&self) -> Value {
+        json!({ "offset": self.offset, "event": self.event })
     }
-    Ok(())
 }
 
-/// `push` is short for the types that begin with it in the registry's own namespace.
-fn full_type(event_type: String) -> String {
-    if event_type.contains('.') {
-        event_type
-    } else {
-        format!("{TYPE_PREFIX}{event_type}")
+pub(crate) async fn list(flags: EventsList, cache: &TokenCache, clock: &Clock) -> Result<(), Error> {
+    let api = AdminApi::open(flags.remote, cache, clock).await?;
+    let mut client = EventQueryServiceClient::with_origin(api.channel(), api.origin());
+    let repository = flags.repository.unwrap_or_default();
+    let type_prefix = flags.event_type.as_deref().map(full_type).unwrap_or_default();
+    let events = pages(flags.limit, async |page_size, page_token| {
+        let request = ListEventsRequest {
+            page_size,
+            page_token,
+            newest_first: flags.newest_first,
+            repository: repository.clone(),
+            type_prefix: type_prefix.clone(),
+        };
+        let page = api.answer("ListEvents", client.list_events(request).await)?;
+        let events: Result<Vec<Event>, Error> = page.events.iter().map(parse).collect();
+        Ok((events?, page.next_page_token))
+    });
+    print_all(flags.output, &events.await?)
+}
+
+/// `push` is short for the types that begin with it in the registry's own namespace, as are the names of audit events.
+fn full_type(event_type: &str) -> String {
+    let first = event_type.split('.').next().unwrap_or_default();
+    match first {
+        "exchange" => format!("{NAMESPACE}auth.{event_type}"),
+        "auth" | "iam" | "registry" => format!("{NAMESPACE}{event_type}"),
+        _ if event_type == first => format!("{NAMESPACE}{CONTENT}{event_type}"),
+        _ => event_type.to_owned(),
     }
 }
 
@@ -93,6 +87,27 @@ fn parse(logged: &LoggedEvent) -> Result<Event, Error> {
     })
 }
 
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::full_type;
+
+    #[test]
+    fn short_types_are_of_the_registrys_own_namespace() {
+        for (short, full) in [
+            ("push", "dev.roadstead.registry.push"),
+            ("refusal", "dev.roadstead.registry.refusal"),
+            ("exchange", "dev.roadstead.auth.exchange"),
+            ("auth.refusal", "dev.roadstead.auth.refusal"),
+            ("iam", "dev.roadstead.iam"),
+            ("iam.binding", "dev.roadstead.iam.binding"),
+            ("dev.roadstead.registry.push.v1", "dev.roadstead.registry.push.v1"),
+            ("com.example", "com.example"),
+        ] {
+            assert_eq!(full_type(short), full);
+        }
+    }
 }

@@ -14,6 +14,8 @@ use tonic_web::{GrpcWebCall, GrpcWebClientService};
 use tower::{BoxError, Service};
 
 use crate::{
+    advice,
+    args::Remote,
     cache::TokenCache,
     error::{Error, printable},
     host::RegistryHost,
@@ -28,9 +30,16 @@ pub(crate) type Channel = GrpcWebClientService<HttpChannel>;
 pub(crate) struct AdminApi {
     registry: Registry,
     authorization: HeaderValue,
+    origin: http::Uri,
 }
 
 impl AdminApi {
+    /// The way to the registry that a command asks.
+    pub(crate) async fn open(remote: Remote, cache: &TokenCache, clock: &Clock) -> Result<Self, Error> {
+        let (host, transport) = crate::remote(remote, cache)?;
+        Self::connect(cache, clock, &host, &transport).await
+    }
+
     pub(crate) async fn connect(
         cache: &TokenCache,
         clock: &Clock,
@@ -42,9 +51,11 @@ impl AdminApi {
         let mut authorization =
             HeaderValue::from_str(&format!("Bearer {}", token.access_token)).map_err(Error::internal)?;
         authorization.set_sensitive(true);
+        let origin = registry.base().as_str().parse().map_err(Error::internal)?;
         Ok(Self {
             registry,
             authorization,
+            origin,
         })
     }
 
@@ -56,12 +67,27 @@ impl AdminApi {
     }
 
     /// Scheme and authority that generated clients put before their paths.
-    pub(crate) fn origin(&self) -> Result<http::Uri, Error> {
-        self.registry.base().as_str().parse().map_err(Error::internal)
+    pub(crate) fn origin(&self) -> http::Uri {
+        self.origin.clone()
     }
 
-    pub(crate) fn error(&self, request: &str, status: &Status) -> Error {
-        let host = self.registry.host().to_string();
+    pub(crate) fn host(&self) -> String {
+        self.registry.host().to_string()
+    }
+
+    /// What a call gave, or its failure with what to try next.
+    pub(crate) fn answer<T>(
+        &self,
+        request: &str,
+        answer: Result<tonic::Response<T>, Status>,
+    ) -> Result<T, Error> {
+        answer
+            .map(tonic::Response::into_inner)
+            .map_err(|status| self.error(request, &status))
+    }
+
+    fn error(&self, request: &str, status: &Status) -> Error {
+        let host = self.host();
         let said = printable(status.message());
         match status.code() {
             Code::Unauthenticated => Error::NotLoggedIn {
@@ -75,11 +101,15 @@ impl AdminApi {
                     reason: crate::error::chain(status),
                 }
             }
-            code => Error::Refused {
-                host,
-                request: request.to_owned(),
-                reason: format!("{said} ({code:?})"),
-            },
+            code => {
+                let advice =
+                    advice::next(request, status).map_or_else(String::new, |advice| format!("\n{advice}"));
+                Error::Refused {
+                    host,
+                    request: request.to_owned(),
+                    reason: format!("{said} ({code:?}){advice}"),
+                }
+            }
         }
     }
 }

@@ -1,12 +1,15 @@
 //! The user's program: it runs a registry, logs in to registries, and asks them things.
 //!
 //! It owns the token cache of its user (`<cache>/roadstead`) and the `credHelpers` entries it writes into container
-//! clients' configuration; nothing else. It never keeps anything longer-lived than an access token, never prints one
-//! except where that is the command, and sends one nowhere but to the registry that it is for.
+//! clients' configuration; nothing else. It keeps access tokens, and of a person's login the refresh token; it never
+//! prints a secret except where that is the command, and sends one nowhere but to the registry that it is for.
 //!
-//! Called as `docker-credential-roadstead` it is a credential helper. Behind the feature `serve` (default) it contains
-//! the whole registry; without it, it is a client that links no service.
+//! Called as `docker-credential-roadstead` it is a credential helper, as `kubelet-credential-provider-roadstead` a plugin
+//! of the kubelet. Behind the feature `serve` (default) it contains the whole registry; without it, it is a client that
+//! links no service.
 
+mod advice;
+mod ambient;
 pub mod args;
 mod auth;
 pub mod cache;
@@ -19,28 +22,40 @@ mod events;
 pub mod fuzzing;
 mod grpc;
 mod host;
+mod iam;
 pub mod image;
+mod kubelet;
 mod listing;
 mod login;
+mod manual;
 #[cfg(feature = "serve")]
 mod next_commands;
+mod oci;
+mod oidc;
+mod platform;
+mod pull_token;
 #[cfg(feature = "serve")]
 mod quickstart;
 pub mod registry;
+mod repos;
 #[cfg(feature = "serve")]
 mod serve;
+mod status;
 #[cfg(feature = "serve")]
 mod steps;
 mod tags;
 #[cfg(feature = "serve")]
 mod transfer;
+mod version;
+mod when;
 
-use std::{ffi::OsStr, path::Path};
+use std::path::Path;
 
-use clap::Parser as _;
+use clap::Parser;
 use roadstead_types::Clock;
 
-use args::{Auth, Cli, Command, Events, Remote, Tags};
+pub use ambient::Provider;
+use args::{Auth, Cli, Command, Events, KubeletProgram, Remote};
 use cache::TokenCache;
 pub use error::Error;
 pub use host::RegistryHost;
@@ -52,20 +67,19 @@ pub async fn run(arguments: Vec<String>) -> u8 {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let clock = Clock::system();
     let called = arguments.first().map(Path::new).and_then(Path::file_stem);
-    let outcome = if called == Some(OsStr::new(credential_helper::PROGRAM)) {
-        match TokenCache::for_user() {
+    let outcome = match called.and_then(|name| name.to_str()) {
+        Some(credential_helper::PROGRAM) => match TokenCache::for_user() {
             Ok(cache) => return credential_helper::run(&arguments[1..], &cache, &clock).await,
             Err(error) => Err(error),
-        }
-    } else {
-        match Cli::try_parse_from(arguments) {
-            Ok(cli) => dispatch(cli.command, &clock).await,
-            Err(error) => {
-                // Help and version are "errors" too, with exit code 0.
-                let _ = error.print();
-                return u8::try_from(error.exit_code()).unwrap_or(2);
-            }
-        }
+        },
+        Some(kubelet::PROGRAM) => match parse::<KubeletProgram>(&arguments) {
+            Ok(program) => kubelet::run(program.flags).await,
+            Err(code) => return code,
+        },
+        _ => match parse::<Cli>(&arguments) {
+            Ok(cli) => Box::pin(dispatch(cli.command, &clock)).await,
+            Err(code) => return code,
+        },
     };
     match outcome {
         Ok(()) => 0,
@@ -74,6 +88,14 @@ pub async fn run(arguments: Vec<String>) -> u8 {
             error.exit_code()
         }
     }
+}
+
+/// Reads a command line, or prints what is wrong with it. Help and version are "errors" too, with exit code 0.
+fn parse<P: Parser>(arguments: &[String]) -> Result<P, u8> {
+    P::try_parse_from(arguments).map_err(|error| {
+        let _ = error.print();
+        u8::try_from(error.exit_code()).unwrap_or(2)
+    })
 }
 
 async fn dispatch(command: Command, clock: &Clock) -> Result<(), Error> {
@@ -86,21 +108,38 @@ async fn dispatch(command: Command, clock: &Clock) -> Result<(), Error> {
         Command::Config(command) => serve::config(&command),
         #[cfg(feature = "serve")]
         Command::Certificates { out } => serve::certificates(&out, clock),
-        Command::Login(flags) => auth::login(flags, &TokenCache::for_user()?, clock).await,
-        Command::Logout { host } => auth::logout(&host, &TokenCache::for_user()?),
-        Command::Auth(Auth::Token { host, transport }) => {
-            auth::token(&host, &transport.into(), &TokenCache::for_user()?, clock).await
-        }
-        Command::Auth(Auth::Status) => auth::status(&TokenCache::for_user()?, clock),
+        Command::KubeletCredentialProvider(flags) => kubelet::run(flags).await,
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { out } => manual::man(out.as_deref()),
+        Command::Version(flags) => version::run(flags).await,
+        with_logins => dispatch_with(with_logins, &TokenCache::for_user()?, clock).await,
+    }
+}
+
+/// The commands that need the user's logins.
+async fn dispatch_with(command: Command, cache: &TokenCache, clock: &Clock) -> Result<(), Error> {
+    match command {
+        Command::Login(flags) => auth::login(*flags, cache, clock).await,
+        Command::Logout { host, transport } => auth::logout(&host, &transport.into(), cache).await,
+        Command::Auth(Auth::Token {
+            host,
+            print,
+            transport,
+        }) => auth::token(&host, print, &transport.into(), cache, clock).await,
+        Command::Auth(Auth::Status {
+            host,
+            offline,
+            output,
+        }) => status::status(host, offline, output, cache, clock).await,
         Command::Auth(Auth::ConfigureDocker { host, bin_dir }) => {
             auth::configure_docker(&host, bin_dir.as_deref())
         }
-        Command::Events(Events::List(flags)) => events::list(flags, &TokenCache::for_user()?, clock).await,
-        Command::Tags(Tags::History(flags)) => tags::history(flags, &TokenCache::for_user()?, clock).await,
-        Command::Version => {
-            println!("roadstead {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
+        Command::Iam(command) => iam::run(*command, cache, clock).await,
+        Command::PullToken(command) => pull_token::run(command, cache, clock).await,
+        Command::Repos(command) => repos::run(command, cache, clock).await,
+        Command::Tags(command) => tags::run(command, cache, clock).await,
+        Command::Events(Events::List(flags)) => events::list(flags, cache, clock).await,
+        other => Err(Error::Internal(format!("{other:?} needs no logins"))),
     }
 }
 

@@ -5,15 +5,16 @@ use std::time::Instant;
 use roadstead_types::{Clock, Digest, RepositoryName};
 
 use crate::{
-    cache::{CachedToken, TokenCache},
+    cache::{CachedToken, TokenCache, Wanted},
     error::Error,
     host::RegistryHost,
     image::{Content, Image},
     login::{self, Login},
     next_commands,
+    oci::{Challenge, challenge},
     registry::{Registry, Transport},
     steps::{self, Steps},
-    transfer::{Challenge, Repository, challenge},
+    transfer::Repository,
 };
 
 /// Where the demonstration pushes.
@@ -36,7 +37,15 @@ pub(crate) async fn demonstrate(cache: &TokenCache, clock: &Clock, host: &Regist
         &format!("tokens come from {}", challenge.realm),
         None,
     );
-    let token = login::login(cache, clock, host, &Transport::default(), Login::Dev).await?;
+    let token = login::login(
+        cache,
+        clock,
+        host,
+        &Transport::default(),
+        Login::Dev,
+        Wanted::default(),
+    )
+    .await?;
     let life = minutes(token.expires_at - clock.unix_seconds());
     steps.done(
         "access token",

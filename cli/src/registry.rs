@@ -1,10 +1,14 @@
 //! How to speak to a registry: scheme, address, trust.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use reqwest::{Certificate, StatusCode, redirect};
 use serde::Deserialize;
-use url::Url;
+use url::{Host, Url};
 
 use crate::{
     error::{Error, chain, printable},
@@ -32,7 +36,7 @@ impl Registry {
     /// Decides how the host is spoken to. On loopback it asks whether it answers over http; elsewhere nothing is sent
     /// and https is meant unless `plain_http` is set.
     pub async fn connect(host: &RegistryHost, transport: &Transport) -> Result<Self, Error> {
-        let http = client(host, transport)?;
+        let http = http_client(host.is_loopback(), transport.ca_file.as_deref())?;
         let with_base = |scheme: &str, authority: &str| {
             let base = Url::parse(&format!("{scheme}://{authority}/")).map_err(Error::internal)?;
             Ok(Self {
@@ -113,17 +117,29 @@ impl Registry {
     }
 }
 
-fn client(host: &RegistryHost, transport: &Transport) -> Result<reqwest::Client, Error> {
+/// Whether a URL is of this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// A client for one host and those that a document of it names. It trusts the system's authorities, or those that
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` name instead, and one more.
+pub(crate) fn http_client(loopback: bool, ca_file: Option<&Path>) -> Result<reqwest::Client, Error> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("roadstead/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(10))
         .read_timeout(Duration::from_mins(1))
         .redirect(redirect::Policy::none());
-    if host.is_loopback() {
+    if loopback {
         // A proxy named in the environment cannot reach this machine's loopback, and must not see its secrets.
         builder = builder.no_proxy();
     }
-    if let Some(path) = &transport.ca_file {
+    if let Some(path) = ca_file {
         let pem = fs::read(path).map_err(Error::file("read", path))?;
         let authorities = Certificate::from_pem_bundle(&pem)
             .map_err(|error| Error::Usage(format!("{} holds no certificate: {error}", path.display())))?;

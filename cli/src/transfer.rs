@@ -6,60 +6,13 @@ use reqwest::{
     header::{self, HeaderMap, HeaderValue},
 };
 use roadstead_types::{Digest, RepositoryName};
-use serde::Deserialize;
 use url::Url;
 
-use crate::{credential_helper::USER_NAME, error::Error, registry::Registry};
-
-/// A challenge as `/v2/` gives it to those without a token.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Challenge {
-    /// Where tokens are to be had.
-    pub(crate) realm: String,
-    /// For whom they are.
-    pub(crate) service: String,
-}
-
-impl Challenge {
-    /// Parses the value of `WWW-Authenticate`.
-    pub(crate) fn parse(value: &str) -> Option<Self> {
-        let parameters = value.strip_prefix("Bearer ")?;
-        // Realm and service are URL and authority: neither holds a quote or a comma.
-        let parameter = |name: &str| {
-            parameters.split(',').find_map(|item| {
-                let (key, value) = item.trim().split_once('=')?;
-                (key == name).then(|| value.trim_matches('"').to_owned())
-            })
-        };
-        Some(Self {
-            realm: parameter("realm")?,
-            service: parameter("service")?,
-        })
-    }
-}
-
-#[derive(Deserialize)]
-struct TokenReply {
-    token: String,
-    expires_in: Option<u64>,
-}
-
-/// Asks `/v2/` without a token what it wants instead.
-pub(crate) async fn challenge(registry: &Registry) -> Result<Challenge, Error> {
-    let answer = send(registry, registry.http().get(registry.url("v2/")?)).await?;
-    if answer.status() != StatusCode::UNAUTHORIZED {
-        return Err(registry.refused("GET /v2/ without a token", answer).await);
-    }
-    let value = answer
-        .headers()
-        .get(header::WWW_AUTHENTICATE)
-        .and_then(|value| value.to_str().ok());
-    value.and_then(Challenge::parse).ok_or_else(|| Error::Refused {
-        host: registry.host().to_string(),
-        request: "GET /v2/ without a token".to_owned(),
-        reason: "there is no Bearer challenge".to_owned(),
-    })
-}
+use crate::{
+    error::Error,
+    oci::{self, Challenge, send},
+    registry::Registry,
+};
 
 /// One repository and a registry token for it.
 pub(crate) struct Repository<'a> {
@@ -79,25 +32,12 @@ impl<'a> Repository<'a> {
         access_token: &str,
     ) -> Result<Self, Error> {
         let scope = format!("repository:{name}:pull,push");
-        let mut realm = Url::parse(&challenge.realm).map_err(Error::internal)?;
-        realm
-            .query_pairs_mut()
-            .append_pair("service", &challenge.service)
-            .append_pair("scope", &scope);
-        let request = registry
-            .http()
-            .get(realm)
-            .basic_auth(USER_NAME, Some(access_token));
-        let answer = send(registry, request).await?;
-        if answer.status() != StatusCode::OK {
-            return Err(registry.refused("GET /token", answer).await);
-        }
-        let reply: TokenReply = answer.json().await.map_err(|error| registry.unreachable(error))?;
+        let granted = oci::registry_token(registry, challenge, &scope, access_token).await?;
         Ok(Self {
             registry,
             name,
-            token: reply.token,
-            expires_in: reply.expires_in,
+            token: granted.token,
+            expires_in: granted.expires_in,
         })
     }
 
@@ -230,24 +170,4 @@ fn content_digest(headers: &HeaderMap) -> Option<Digest> {
     headers
         .get("docker-content-digest")
         .and_then(|value| Digest::parse(value.to_str().ok()?).ok())
-}
-
-async fn send(registry: &Registry, request: RequestBuilder) -> Result<Response, Error> {
-    request.send().await.map_err(|error| registry.unreachable(error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Challenge;
-
-    #[test]
-    fn parses_a_challenge() {
-        let value =
-            r#"Bearer realm="http://127.0.0.1:5000/token",service="127.0.0.1:5000",error="invalid_token""#;
-        let challenge = Challenge::parse(value).unwrap();
-        assert_eq!(challenge.realm, "http://127.0.0.1:5000/token");
-        assert_eq!(challenge.service, "127.0.0.1:5000");
-        assert_eq!(Challenge::parse(r#"Basic realm="x",service="y""#), None);
-        assert_eq!(Challenge::parse(r#"Bearer realm="x""#), None);
-    }
 }

@@ -31,14 +31,14 @@ fn serving(machine: &Machine, arguments: &[&str]) -> Command {
 }
 
 /// A running `serve`, killed when a test fails.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     output: BufReader<ChildStdout>,
     ready_line: String,
 }
 
 impl Server {
-    fn start(machine: &Machine, arguments: &[&str]) -> Self {
+    pub(crate) fn start(machine: &Machine, arguments: &[&str]) -> Self {
         let mut command = serving(machine, &["serve", "--listen", "127.0.0.1:0"]);
         let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
@@ -59,7 +59,7 @@ impl Server {
         }
     }
 
-    fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         let (_, url) = self
             .ready_line
             .trim()
@@ -69,7 +69,7 @@ impl Server {
     }
 
     /// Stops it as a service manager does; returns the exit code and what else it printed.
-    fn stop(mut self) -> (Option<i32>, String) {
+    pub(crate) fn stop(mut self) -> (Option<i32>, String) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         let mut rest = String::new();
         self.output.read_to_string(&mut rest).unwrap();

@@ -20,7 +20,7 @@ fn help_names_the_exit_codes() {
     assert_code(&output, 0);
     for code in [
         "0  done",
-        "1  failed",
+        "1  failed, not verified",
         "2  wrong",
         "3  not logged in",
         "4  the registry",

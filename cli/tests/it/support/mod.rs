@@ -1,8 +1,14 @@
 //! A user's machine and a registry on it.
 
+mod admin;
+mod content;
+mod provider;
 mod registry;
+mod server;
+mod sts;
 
 use std::{
+    ffi::OsStr,
     fs,
     io::Write as _,
     os::unix::fs::PermissionsExt as _,
@@ -11,8 +17,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+pub(crate) use provider::{Behaviour, Provider};
 pub(crate) use registry::{DEV_SECRET, Registry, TRUSTED_TOKEN};
 use serde_json::{Value, json};
+pub(crate) use server::Server;
 use tempfile::TempDir;
 
 /// A home directory of its own, so that tests neither see nor touch the one of whoever runs them.
@@ -35,9 +43,15 @@ impl Machine {
 
     /// The program with nothing of the tests' environment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_roadstead"));
-        self.isolate(&mut command);
+        let mut command = self.isolated(env!("CARGO_BIN_EXE_roadstead"));
         command.args(arguments);
+        command
+    }
+
+    /// Another program likewise.
+    pub(crate) fn isolated(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        self.isolate(&mut command);
         command
     }
 
@@ -47,9 +61,14 @@ impl Machine {
         if !program.exists() {
             std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_roadstead"), &program).unwrap();
         }
-        let mut command = Command::new(program);
-        self.isolate(&mut command);
-        output_with_input(command.arg(action), input)
+        output_with_input(self.isolated(program).arg(action), input)
+    }
+
+    /// A program of the machine that prints what it was called with, and then the text.
+    pub(crate) fn put_program(&self, name: &str, script: &str) {
+        let path = self.path("bin").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
@@ -90,6 +109,32 @@ impl Machine {
     pub(crate) fn token_file(&self, host: &str) -> PathBuf {
         self.path("cache/roadstead").join(host).join("access-token.json")
     }
+}
+
+/// A person's session.
+pub(crate) fn session(refresh_token: &str) -> Value {
+    json!({ "kind": "session", "refresh_token": refresh_token, "expires_at": unix_seconds() + 604_800 })
+}
+
+/// Gets a URL as a browser would, without following where it leads; returns the status, that place, and the body.
+pub(crate) fn visit(url: &str) -> (u16, Option<String>, String) {
+    // The program under test installs one by itself; this process has none.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .unwrap();
+        let answer = client.get(url).send().await.unwrap();
+        let location = answer.headers().get("location");
+        let location = location.map(|value| value.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), location, answer.text().await.unwrap())
+    })
 }
 
 /// A source that brings no other token.

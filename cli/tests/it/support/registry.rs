@@ -1,36 +1,32 @@
-//! The part of a registry that the program speaks to, with answers that tests can tell apart.
+//! The part of a registry that the program speaks to, with answers that tests can tell apart. It is stricter than a real
+//! one: what it was not told to expect is an error.
 
 use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
-    thread,
+    collections::HashSet,
+    sync::{Arc, Mutex},
 };
 
 use axum::{
-    Form, Json, Router,
+    Json, Router,
     extract::State,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use roadstead_proto::{
-    events::v1::{
-        ListEventsRequest, ListEventsResponse, LoggedEvent,
-        event_query_service_server::{EventQueryService, EventQueryServiceServer},
+    auth::v1::{
+        binding_service_server::BindingServiceServer, group_service_server::GroupServiceServer,
+        identity_service_server::IdentityServiceServer, policy_service_server::PolicyServiceServer,
+        pull_token_service_server::PullTokenServiceServer, role_service_server::RoleServiceServer,
     },
-    metadata::v1::{
-        ListTagHistoryRequest, ListTagHistoryResponse, TagChange,
-        repository_admin_service_server::{RepositoryAdminService, RepositoryAdminServiceServer},
-    },
+    events::v1::{ListEventsRequest, event_query_service_server::EventQueryServiceServer},
+    metadata::v1::repository_admin_service_server::RepositoryAdminServiceServer,
 };
-use serde_json::json;
-use tokio::sync::oneshot;
+use serde_json::{Value, json};
 use tonic::{Request, Status};
 use tower::Layer as _;
+
+use super::{content, server::Server, sts};
 
 /// The secret of the registry's development issuer.
 pub(crate) const DEV_SECRET: &str = "dev-secret";
@@ -39,92 +35,127 @@ pub(crate) const TRUSTED_TOKEN: &str = "identity-of-a-workload";
 
 /// A registry on its own thread; it stops when dropped.
 pub(crate) struct Registry {
-    address: SocketAddr,
+    server: Server,
     state: Shared,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
 }
 
 #[derive(Clone, Default)]
-struct Shared {
-    /// Access tokens are numbered, so that a test sees whether one is new.
-    tokens: Arc<AtomicU32>,
-    event_requests: Arc<Mutex<Vec<ListEventsRequest>>>,
+pub(crate) struct Shared {
+    pub(super) sts: Arc<Mutex<sts::Sts>>,
+    pub(super) event_requests: Arc<Mutex<Vec<ListEventsRequest>>>,
+    /// What the administration was asked, as the name of the call and its request.
+    calls: Arc<Mutex<Vec<(&'static str, String)>>>,
+    pub(super) description: Arc<Mutex<Option<Value>>>,
+    /// Requests of the distribution API, as method and path with query.
+    pub(super) requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Registry {
     pub(crate) fn start() -> Self {
         let state = Shared::default();
-        let router = router(state.clone());
-        let (stop, stopped) = oneshot::channel();
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let thread = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(1)
-                .enable_all()
-                .build();
-            runtime.unwrap().block_on(async move {
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                let stopped = async {
-                    let _ = stopped.await;
-                };
-                axum::serve(listener, router)
-                    .with_graceful_shutdown(stopped)
-                    .await
-                    .unwrap();
-            });
-        });
-        Self {
-            address,
-            state,
-            stop: Some(stop),
-            thread: Some(thread),
+        {
+            let mut sts = state.sts.lock().unwrap();
+            sts.identities
+                .insert(TRUSTED_TOKEN.to_owned(), "workload".to_owned());
+            sts.identities
+                .insert("identity-of-dev".to_owned(), "dev".to_owned());
         }
+        let server = Server::start(|_| router(state.clone()));
+        Self { server, state }
     }
 
     pub(crate) fn host(&self) -> String {
-        self.address.to_string()
+        self.server.address().to_string()
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.address.port()
+        self.server.address().port()
     }
 
     pub(crate) fn event_requests(&self) -> Vec<ListEventsRequest> {
         self.state.event_requests.lock().unwrap().clone()
     }
-}
 
-impl Drop for Registry {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.state.requests.lock().unwrap().clone()
+    }
+
+    /// The one request of a call to the administration.
+    #[track_caller]
+    pub(crate) fn call(&self, name: &str) -> String {
+        let calls = self.state.calls.lock().unwrap();
+        let mut found = calls.iter().filter(|(call, _)| *call == name);
+        let request = found.next().unwrap_or_else(|| panic!("{name} was not called"));
+        assert!(found.next().is_none(), "{name} was called twice");
+        request.1.clone()
+    }
+
+    /// What is served at `/.well-known/roadstead`.
+    pub(crate) fn describe(&self, description: Value) {
+        *self.state.description.lock().unwrap() = Some(description);
+    }
+
+    /// Trusts an identity token, which is a person's.
+    pub(crate) fn trust(&self, token: &str, subject: &str) {
+        let mut sts = self.state.sts.lock().unwrap();
+        sts.identities.insert(token.to_owned(), subject.to_owned());
+        sts.people.insert(subject.to_owned());
+    }
+
+    pub(crate) fn sts<T>(&self, look: impl FnOnce(&mut sts::Sts) -> T) -> T {
+        look(&mut self.state.sts.lock().unwrap())
+    }
+
+    /// A person whose next access token is due: its session's refresh token, for a cache.
+    pub(crate) fn session(&self, subject: &str) -> String {
+        self.sts(|sts| {
+            sts.people.insert(subject.to_owned());
+            sts.open_session(subject)
+        })
+    }
+
+    /// Shares what it trusts with an issuer that tells of the tokens it gave.
+    pub(crate) fn state(&self) -> Shared {
+        self.state.clone()
     }
 }
 
 fn router(state: Shared) -> Router {
-    let events = EventQueryServiceServer::new(state.clone());
-    let tags = RepositoryAdminServiceServer::new(state.clone());
     let web = tonic_web::GrpcWebLayer::new();
-    Router::new()
-        .route("/v2/", get(|| async { StatusCode::UNAUTHORIZED }))
+    macro_rules! grpc {
+        ($router:expr, $($package:literal $server:ident),*) => {
+            $router$(.route_service(
+                concat!("/roadstead.", $package, "/{method}"),
+                web.layer($server::new(state.clone())),
+            ))*
+        };
+    }
+    let router = Router::new()
+        .route("/v2/", get(content::base))
+        .route("/v2/{*path}", get(content::get).delete(content::delete))
+        .route("/token", get(content::token))
         .route("/dev/token", post(dev_token))
-        .route("/sts/exchange", post(exchange))
-        .route_service(
-            "/roadstead.events.v1.EventQueryService/{method}",
-            web.layer(events),
-        )
-        .route_service(
-            "/roadstead.metadata.v1.RepositoryAdminService/{method}",
-            web.layer(tags),
-        )
-        .with_state(state)
+        .route("/sts/exchange", post(sts::exchange))
+        .route("/sts/revoke", post(sts::revoke))
+        .route("/.well-known/roadstead", get(describe));
+    grpc!(router,
+        "events.v1.EventQueryService" EventQueryServiceServer,
+        "metadata.v1.RepositoryAdminService" RepositoryAdminServiceServer,
+        "auth.v1.GroupService" GroupServiceServer,
+        "auth.v1.IdentityService" IdentityServiceServer,
+        "auth.v1.RoleService" RoleServiceServer,
+        "auth.v1.BindingService" BindingServiceServer,
+        "auth.v1.PolicyService" PolicyServiceServer,
+        "auth.v1.PullTokenService" PullTokenServiceServer
+    )
+    .with_state(state)
+}
+
+async fn describe(State(state): State<Shared>) -> Response {
+    match state.description.lock().unwrap().clone() {
+        Some(description) => Json(description).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
 async fn dev_token(headers: HeaderMap) -> Response {
@@ -139,27 +170,27 @@ async fn dev_token(headers: HeaderMap) -> Response {
     }
 }
 
-async fn exchange(State(state): State<Shared>, Form(form): Form<HashMap<String, String>>) -> Response {
-    let subject = match form.get("subject_token").map(String::as_str) {
-        Some("identity-of-dev") => "dev",
-        Some(TRUSTED_TOKEN) => "workload",
-        _ => {
-            let error =
-                json!({ "error": "invalid_grant", "error_description": "the issuer is not trusted here" });
-            return (StatusCode::UNAUTHORIZED, Json(error)).into_response();
-        }
-    };
-    let number = state.tokens.fetch_add(1, Ordering::Relaxed) + 1;
-    let reply = json!({
-        "access_token": format!("access-{number}"),
-        "token_type": "Bearer",
-        "expires_in": 3600,
-        "identity": { "issuer": "https://issuer.example", "subject": subject },
-    });
-    Json(reply).into_response()
+impl Shared {
+    /// Notes a call, after a look at the caller's token.
+    pub(super) fn called<T: std::fmt::Debug>(
+        &self,
+        name: &'static str,
+        request: Request<T>,
+    ) -> Result<T, Status> {
+        authorized(&request)?;
+        let request = request.into_inner();
+        self.calls.lock().unwrap().push((name, format!("{request:?}")));
+        Ok(request)
+    }
+
+    /// Access tokens that were given out.
+    pub(super) fn is_access_token(&self, token: &str) -> bool {
+        let given: &HashSet<String> = &self.sts.lock().unwrap().access_tokens;
+        given.contains(token)
+    }
 }
 
-fn authorized<T>(request: &Request<T>) -> Result<(), Status> {
+pub(super) fn authorized<T>(request: &Request<T>) -> Result<(), Status> {
     let authorization = request
         .metadata()
         .get("authorization")
@@ -168,66 +199,5 @@ fn authorized<T>(request: &Request<T>) -> Result<(), Status> {
         Some(value) if value.starts_with("Bearer access-") => Ok(()),
         Some(_) => Err(Status::unauthenticated("the token is not valid")),
         None => Err(Status::unauthenticated("there is no token")),
-    }
-}
-
-#[tonic::async_trait]
-impl EventQueryService for Shared {
-    /// Three events, two on a page.
-    async fn list_events(
-        &self,
-        request: Request<ListEventsRequest>,
-    ) -> Result<tonic::Response<ListEventsResponse>, Status> {
-        authorized(&request)?;
-        let request = request.into_inner();
-        self.event_requests.lock().unwrap().push(request.clone());
-        let first: u64 = if request.page_token.is_empty() { 1 } else { 3 };
-        let last = if first == 1 { 2 } else { 3 };
-        let events = (first..=last).map(|offset| LoggedEvent {
-            offset,
-            cloudevent_json: json!({
-                "type": "dev.roadstead.registry.push.v1",
-                "subject": format!("a/b:v{offset}"),
-                "time": "2026-01-01T00:00:00Z",
-                "data": { "digest": "sha256:00", "actor": { "subject": "dev\u{1b}[2J" } },
-            })
-            .to_string()
-            .into(),
-        });
-        let next_page_token = if first == 1 {
-            "second".to_owned()
-        } else {
-            String::new()
-        };
-        Ok(tonic::Response::new(ListEventsResponse {
-            events: events.collect(),
-            next_page_token,
-        }))
-    }
-}
-
-#[tonic::async_trait]
-impl RepositoryAdminService for Shared {
-    /// One change of every tag, but none in `secret`.
-    async fn list_tag_history(
-        &self,
-        request: Request<ListTagHistoryRequest>,
-    ) -> Result<tonic::Response<ListTagHistoryResponse>, Status> {
-        authorized(&request)?;
-        if request.into_inner().repository == "secret" {
-            return Err(Status::permission_denied("dev may not pull from secret"));
-        }
-        let change = TagChange {
-            previous_digest: "sha256:11".to_owned(),
-            time: "2026-01-01T00:00:00Z".to_owned(),
-            actor_subject: "dev".to_owned(),
-            version: 2,
-            ..TagChange::default()
-        };
-        let page = ListTagHistoryResponse {
-            changes: vec![change],
-            next_page_token: String::new(),
-        };
-        Ok(tonic::Response::new(page))
     }
 }
