@@ -9,6 +9,7 @@ use roadstead_types::Digest;
 use crate::cases::Target;
 use crate::content::{Content, IMAGE};
 use crate::load::ACCEPT;
+use crate::peer::permissions;
 
 /// A peer and the `Authorization` that it wants.
 #[derive(Debug)]
@@ -81,8 +82,12 @@ impl Api {
 
     /// Asks for a target and checks every byte; gives the body's length where it is always the same.
     pub(crate) async fn check(&self, content: &Content, target: Target, path: &str) -> Result<Option<u64>> {
+        let method = match target {
+            Target::Exchange => Method::POST,
+            _ => Method::GET,
+        };
         let reply = self
-            .request(Method::GET, path)
+            .request(method, path)
             .header("accept", ACCEPT)
             .send()
             .await?
@@ -100,10 +105,13 @@ impl Api {
                     "other tags: {found}"
                 );
             }
-            Target::Token => {
+            Target::Token | Target::TokenMany | Target::Exchange => {
                 let body = reply.json()?;
-                let token = body["token"].as_str().context("no token")?;
+                let token = body["access_token"].as_str().context("no token")?;
                 ensure!(!token.is_empty(), "an empty token");
+                if target == Target::TokenMany {
+                    permissions::check(token)?;
+                }
                 // Tokens differ, and so do their lengths.
                 return Ok(None);
             }

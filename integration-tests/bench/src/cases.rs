@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::peer::Peer;
 use crate::plan::{Plan, Sizes};
 
 /// A row of the table, for each peer.
@@ -31,6 +32,10 @@ pub enum Case {
     TagPageMany,
     /// A registry token for an access token.
     Token,
+    /// The same for one of very many identities.
+    TokenMany,
+    /// An access token for an identity token of such an identity.
+    Exchange,
 }
 
 /// How a case is measured.
@@ -46,6 +51,7 @@ pub(crate) struct Spec {
 pub(crate) enum Work {
     Get(Target),
     Head(Target),
+    Post(Target),
     Push(Style),
 }
 
@@ -58,6 +64,8 @@ pub(crate) enum Target {
     LargeBlob,
     TagPage(Shelf),
     Token,
+    TokenMany,
+    Exchange,
 }
 
 /// A repository with many tags.
@@ -68,12 +76,12 @@ pub(crate) enum Shelf {
 }
 
 impl Shelf {
-    /// The shelves that the cases ask for.
-    pub(crate) fn needed(plan: &Plan) -> impl Iterator<Item = Self> {
+    /// The shelves that cases ask of a peer which can do them.
+    pub(crate) fn needed(plan: &Plan, peer: Peer) -> impl Iterator<Item = Self> {
         let shelves = [(Case::TagPage, Self::Few), (Case::TagPageMany, Self::Many)];
         shelves
             .into_iter()
-            .filter(|(case, _)| plan.has(*case))
+            .filter(move |(case, _)| plan.has(*case) && peer.lacks(*case).is_none())
             .map(|(_, shelf)| shelf)
     }
 }
@@ -108,6 +116,8 @@ impl Case {
             Self::TagPage => (Work::Get(Target::TagPage(Shelf::Few)), MANY),
             Self::TagPageMany => (Work::Get(Target::TagPage(Shelf::Many)), MANY),
             Self::Token => (Work::Get(Target::Token), MANY),
+            Self::TokenMany => (Work::Get(Target::TokenMany), MANY),
+            Self::Exchange => (Work::Post(Target::Exchange), MANY),
         };
         Spec { work, connections }
     }
@@ -126,7 +136,9 @@ impl Case {
             Self::PushPatch => format!("push {large}: POST, PATCH, PUT"),
             Self::TagPage => format!("100 of {} tags", sizes.few_tags),
             Self::TagPageMany => format!("100 of {} tags", sizes.many_tags),
-            Self::Token => "token exchange".to_owned(),
+            Self::Token => "registry token".to_owned(),
+            Self::TokenMany => format!("registry token, 1 of {} identities", sizes.identities),
+            Self::Exchange => format!("exchange, 1 of {} identities", sizes.identities),
         }
     }
 }

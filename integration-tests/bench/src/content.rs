@@ -8,6 +8,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::cases::{Shelf, Target};
+use crate::peer::permissions;
 use crate::plan::Sizes;
 
 /// The repository that is pulled from.
@@ -107,6 +108,13 @@ impl Content {
                 format!("/v2/{}/tags/list?n={PAGE}&last={last}", repository(shelf))
             }
             Target::Token => format!("/token?service={service}&scope=repository:{IMAGE}:pull"),
+            Target::TokenMany => {
+                format!(
+                    "/token?service={service}&scope=repository:{}:pull,push",
+                    permissions::REPOSITORY
+                )
+            }
+            Target::Exchange => format!("/sts/exchange?audience={service}"),
         }
     }
 }

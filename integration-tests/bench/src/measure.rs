@@ -43,15 +43,17 @@ impl<'a> Meter<'a> {
         match spec.work {
             Work::Get(target) => self.ask("GET", target, spec.connections, peer).await,
             Work::Head(target) => self.ask("HEAD", target, spec.connections, peer).await,
+            Work::Post(target) => self.ask("POST", target, spec.connections, peer).await,
             Work::Push(style) => self.push(style, peer).await,
         }
     }
 
     async fn ask(&self, method: &str, target: Target, connections: usize, peer: &Running) -> Result<Run> {
-        let purpose = if target == Target::Token {
-            Purpose::Token
-        } else {
-            Purpose::Pull
+        let purpose = match target {
+            Target::Token => Purpose::Token,
+            Target::TokenMany => Purpose::TokenMany,
+            Target::Exchange => Purpose::Exchange,
+            _ => Purpose::Pull,
         };
         let authorization = peer.authorization(purpose).await?;
         let path = self.content.path(target, &format!("127.0.0.1:{}", peer.port));

@@ -3,12 +3,14 @@
 mod distribution;
 mod files;
 mod nginx;
+pub(crate) mod permissions;
 mod roadstead;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base64::Engine as _;
 use clap::ValueEnum;
 use roadstead_integration_tests::process::Process;
 use roadstead_integration_tests::{Cluster, Mode, programs};
@@ -17,6 +19,7 @@ use tempfile::TempDir;
 
 use crate::cases::Case;
 use crate::content::Content;
+use crate::peer::permissions::Permissions;
 use crate::plan::Plan;
 use crate::proc::Family;
 
@@ -44,7 +47,8 @@ pub(crate) struct Running {
     pub(crate) family: Family,
     /// Everything that it stores lies in here.
     pub(crate) data: PathBuf,
-    host: Host,
+    /// There until it is stopped.
+    host: Option<Host>,
 }
 
 #[derive(Debug)]
@@ -52,6 +56,7 @@ enum Host {
     Roadstead {
         cluster: Box<Cluster>,
         access_token: String,
+        permissions: Permissions,
     },
     /// Another project's program, and its directory.
     Program { process: Process, _directory: TempDir },
@@ -65,6 +70,10 @@ pub(crate) enum Purpose {
     /// Pull and push everywhere, before anything is measured.
     Fill,
     Token,
+    /// An access token of one of very many identities.
+    TokenMany,
+    /// An identity token of the same.
+    Exchange,
 }
 
 impl Peer {
@@ -115,9 +124,10 @@ impl Peer {
     pub(crate) fn lacks(self, case: Case) -> Option<&'static str> {
         match (self, case) {
             (Self::Nginx, Case::PushPut | Case::PushPatch) => Some("serves files only"),
-            (Self::Nginx | Self::DockerRegistry | Self::DistributionV3, Case::Token) => {
-                Some("issues no tokens")
-            }
+            (
+                Self::Nginx | Self::DockerRegistry | Self::DistributionV3,
+                Case::Token | Case::TokenMany | Case::Exchange,
+            ) => Some("issues no tokens"),
             (Self::DockerRegistry, Case::TagPage | Case::TagPageMany) => {
                 Some("has no pages: it answers all tags at once")
             }
@@ -172,13 +182,21 @@ impl Running {
     /// The `Authorization` for a purpose, fresh, because registry tokens last minutes.
     pub(crate) async fn authorization(&self, purpose: Purpose) -> Result<Option<String>> {
         match &self.host {
-            Host::Roadstead {
+            Some(Host::Roadstead {
                 cluster,
                 access_token,
-            } => roadstead::authorization(cluster, access_token, purpose)
-                .await
-                .map(Some),
-            Host::Program { .. } => Ok(None),
+                permissions,
+            }) => match purpose {
+                Purpose::TokenMany => {
+                    let token = permissions.access_token(cluster).await?;
+                    Ok(Some(basic(&token)))
+                }
+                Purpose::Exchange => Ok(Some(format!("Bearer {}", permissions.identity_token()))),
+                purpose => roadstead::authorization(cluster, access_token, purpose)
+                    .await
+                    .map(Some),
+            },
+            Some(Host::Program { .. }) | None => Ok(None),
         }
     }
 
@@ -188,12 +206,29 @@ impl Running {
     }
 
     /// Ends it; its directory goes with it.
-    pub(crate) fn stop(self) {
-        match self.host {
-            Host::Roadstead { cluster, .. } => drop(cluster.kill()),
-            Host::Program { process, .. } => process.kill(),
+    pub(crate) fn stop(mut self) {
+        self.family.kill();
+        match self.host.take() {
+            Some(Host::Roadstead { cluster, .. }) => drop(cluster.kill()),
+            Some(Host::Program { process, .. }) => process.kill(),
+            None => {}
         }
     }
+}
+
+impl Drop for Running {
+    /// The harness finds processes by a variable in their environment, which nginx's workers do not keep.
+    fn drop(&mut self) {
+        if self.host.is_some() {
+            self.family.kill();
+        }
+    }
+}
+
+/// A token as clients of `/token` send it.
+fn basic(token: &str) -> String {
+    let pair = format!("_token:{token}");
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
 }
 
 /// The first line that a program prints about itself.

@@ -47,6 +47,9 @@ pub struct Options {
     /// Tags of the larger repository [default: 1000000, quick: 100000]
     #[arg(long, value_name = "N")]
     pub many_tags: Option<usize>,
+    /// Identities of the larger permissions, each with ten bindings [default: 100000, quick: 10000]
+    #[arg(long, value_name = "N")]
+    pub identities: Option<usize>,
 }
 
 /// Shorter runs would be lost between two ticks of the kernel's clock, longer ones would only fill disks.
@@ -65,6 +68,7 @@ pub(crate) struct Sizes {
     pub(crate) large_bytes: usize,
     pub(crate) few_tags: usize,
     pub(crate) many_tags: usize,
+    pub(crate) identities: usize,
 }
 
 /// What is to be done.
@@ -95,6 +99,7 @@ impl Plan {
                     .many_tags
                     .unwrap_or(pick(1_000_000, 100_000))
                     .max(FEWEST_TAGS),
+                identities: options.identities.unwrap_or(pick(100_000, 10_000)).max(1),
             },
             run: Duration::from_secs_f64(options.seconds.unwrap_or(if options.quick { 0.6 } else { 2.0 })),
             repeats: options.repeats.unwrap_or(3),

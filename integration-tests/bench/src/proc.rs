@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 
 /// The processes of a peer: everything that descends from the one that was started.
@@ -51,6 +52,28 @@ impl Family {
             sum.peak += kibibytes(&status, "VmHWM")?;
         }
         Ok(sum)
+    }
+
+    /// Kills every process of the family, the first one first, so that it can't replace the others.
+    pub(crate) fn kill(self) {
+        let whole = Self {
+            launched: false,
+            ..self
+        };
+        let mut pids: Vec<u32> = whole
+            .stats()
+            .unwrap_or_default()
+            .iter()
+            .map(|stat| stat.pid)
+            .collect();
+        pids.sort_by_key(|pid| *pid != self.root);
+        for pid in pids
+            .into_iter()
+            .filter_map(|pid| Pid::from_raw(pid.try_into().ok()?))
+        {
+            // It may have ended since the look at /proc.
+            let _gone_already = kill_process(pid, Signal::KILL);
+        }
     }
 
     fn stats(self) -> Result<Vec<Stat>> {

@@ -1,6 +1,7 @@
 //! A whole run: peers up, rounds, report.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
@@ -34,26 +35,30 @@ type Runs = Result<Vec<Run>, String>;
 /// When nothing can be measured at all.
 pub async fn run(options: &Options) -> Result<Outcome> {
     let plan = Plan::new(options);
+    let progress = Progress::begin();
     let content = Content::new(plan.sizes)?;
     let machine = Machine::look(&plan.data, &content)?;
-    let (running, mut peers) = bring_up(&plan, &content).await;
+    let (running, mut peers) = bring_up(&plan, &content, &progress).await;
     ensure!(!running.is_empty(), "no peer is up: {}", Report::reasons(&peers));
 
     let mut meter = Meter::new(&content, plan.run);
     let mut results = BTreeMap::new();
     for case in &plan.cases {
-        say(&case.title(&plan.sizes));
+        progress.say(&case.title(&plan.sizes));
         for round in 0..plan.repeats {
             go_round(*case, round, &running, &mut meter, &mut results).await;
         }
     }
+    progress.say("memory");
     for peer in &running {
         let report = peers.iter_mut().find(|report| report.peer == peer.peer);
         if let (Some(report), Ok(after)) = (report, memory(peer).await) {
             report.loaded = Some(after);
         }
     }
+    progress.say("cleaning up");
     running.into_iter().for_each(Running::stop);
+    progress.say("done");
 
     let rows = rows(&plan, results);
     let report = Report { machine, peers, rows };
@@ -64,13 +69,22 @@ pub async fn run(options: &Options) -> Result<Outcome> {
     Ok(report.outcome())
 }
 
-/// Progress goes to standard error, the table to standard output.
-fn say(what: &str) {
-    eprintln!("{what}");
+/// Says on standard error what is being done, and since when; the table goes to standard output.
+#[derive(Debug)]
+struct Progress(Instant);
+
+impl Progress {
+    fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    fn say(&self, what: &str) {
+        eprintln!("{:>4} s  {what}", self.0.elapsed().as_secs());
+    }
 }
 
 /// Starts and fills every peer that is there.
-async fn bring_up(plan: &Plan, content: &Content) -> (Vec<Running>, Vec<PeerReport>) {
+async fn bring_up(plan: &Plan, content: &Content, progress: &Progress) -> (Vec<Running>, Vec<PeerReport>) {
     let (mut running, mut reports) = (Vec::new(), Vec::new());
     for peer in &plan.peers {
         let version = match peer.version(plan) {
@@ -80,7 +94,7 @@ async fn bring_up(plan: &Plan, content: &Content) -> (Vec<Running>, Vec<PeerRepo
                 continue;
             }
         };
-        say(&format!("starting and filling {}", peer.title()));
+        progress.say(&format!("starting and filling {}", peer.title()));
         match Box::pin(start(*peer, plan, content)).await {
             Ok((up, idle)) => {
                 running.push(up);

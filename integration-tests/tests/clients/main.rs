@@ -6,6 +6,7 @@ mod buildah;
 mod crane;
 mod credential_helper;
 mod docker;
+mod documented;
 mod large;
 mod next_commands;
 mod oras;

@@ -1,4 +1,4 @@
-//! What quickstart and the README tell a new user to type works as printed.
+//! What quickstart tells a new user to type works as printed.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -10,19 +10,19 @@ use roadstead_integration_tests::process::Process;
 use roadstead_integration_tests::{Sandbox, Transport, ports, programs};
 
 /// The clients whose commands must be among those printed.
-const CLIENTS: [&str; 5] = ["docker", "podman", "skopeo", "crane", "oras"];
+pub(crate) const CLIENTS: [&str; 5] = ["docker", "podman", "skopeo", "crane", "oras"];
 
 /// What a new user has after the first command, and a machine to type on.
-struct Newcomer {
-    home: Home,
-    port: u16,
+pub(crate) struct Newcomer {
+    pub(crate) home: Home,
+    pub(crate) port: u16,
     quickstart: Process,
     printed: String,
     sandbox: Sandbox,
 }
 
 impl Newcomer {
-    async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let home = Home::new()?;
         let port = ports::free()?;
         let address = format!("127.0.0.1:{port}");
@@ -57,7 +57,7 @@ impl Newcomer {
     }
 
     /// Types a line. What it writes into the working directory is the user's business, and here as well.
-    async fn types(&self, prefix: &str, command: &str) -> Result<()> {
+    pub(crate) async fn types(&self, prefix: &str, command: &str) -> Result<()> {
         let line = format!("cd '{}' && {prefix} {command}", self.sandbox.work().display());
         self.sandbox
             .shell(&line)
@@ -66,46 +66,10 @@ impl Newcomer {
             .with_context(|| format!("as written: {command}"))
     }
 
-    async fn leave(self) -> Result<()> {
+    pub(crate) async fn leave(self) -> Result<()> {
         self.sandbox.close().await?;
         self.quickstart.terminate(STOP_LIMIT).await
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_commands_of_the_readme_run() -> Result<()> {
-    let newcomer = Newcomer::start().await?;
-    // `cargo install` puts the program into a directory of the PATH, and the helper goes beside it.
-    let bin = newcomer.home.scratch().join("bin");
-    std::fs::create_dir(&bin)?;
-    std::fs::copy(programs::ours("roadstead")?, bin.join("roadstead"))?;
-    // The sandbox moves the clients' configuration; a user's is where the helper is written to.
-    let prefix = format!(
-        "unset REGISTRY_AUTH_FILE DOCKER_CONFIG; export PATH='{}':\"$PATH\";",
-        bin.display()
-    );
-
-    let readme = std::fs::read_to_string(programs::repository().join("README.md"))?;
-    let section = readme
-        .split("\n## ")
-        .find(|section| section.starts_with("Use it"));
-    let blocks = section.context("a section on use")?.split("```");
-    let commands: Vec<&str> = blocks
-        .filter_map(|block| block.strip_prefix("sh\n"))
-        .flat_map(str::lines)
-        .filter(|line| !line.is_empty())
-        .collect();
-    assert!(
-        CLIENTS
-            .iter()
-            .all(|client| commands.iter().any(|command| command.starts_with(client))),
-        "{commands:?}"
-    );
-    for command in commands {
-        let command = command.replace("localhost:5000", &format!("localhost:{}", newcomer.port));
-        newcomer.types(&prefix, &command).await?;
-    }
-    newcomer.leave().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

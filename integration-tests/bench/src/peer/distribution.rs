@@ -74,17 +74,17 @@ pub(super) async fn start_program(
         port,
         family: Family::of(process.id().context("no process")?),
         data: root,
-        host: Host::Program {
+        host: Some(Host::Program {
             process,
             _directory: directory,
-        },
+        }),
     })
 }
 
 pub(super) async fn fill(running: &Running, plan: &Plan, content: &Content) -> Result<()> {
     let api = Api::new(running.port, running.authorization(Purpose::Fill).await?)?;
     api.push_image(IMAGE, TAG, content).await?;
-    for shelf in Shelf::needed(plan).filter(|shelf| *shelf == Shelf::Few) {
+    for shelf in Shelf::needed(plan, running.peer) {
         api.mount_image(repository(shelf), TAG, content).await?;
         lay_out_tags(&running.data, shelf, content)?;
     }

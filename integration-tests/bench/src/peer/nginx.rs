@@ -44,7 +44,7 @@ pub(super) fn fill(running: &Running, plan: &Plan, content: &Content) -> Result<
     file(Target::ManifestByDigest, &content.manifest)?;
     file(Target::SmallBlob, &content.small)?;
     file(Target::LargeBlob, &content.large)?;
-    for shelf in Shelf::needed(plan) {
+    for shelf in Shelf::needed(plan, running.peer) {
         let page = json!({ "name": repository(shelf), "tags": content.page(shelf) });
         file(Target::TagPage(shelf), &serde_json::to_vec(&page)?)?;
     }

@@ -1,15 +1,15 @@
 //! Roadstead, as a user starts it: authentication and access log are on, and cannot be had otherwise.
 
 use anyhow::{Context as _, Result};
-use base64::Engine as _;
 use futures::{StreamExt as _, TryStreamExt as _};
 use roadstead_integration_tests::cluster::Home;
 use roadstead_integration_tests::registry::Credential;
 use roadstead_integration_tests::{Cluster, Mode, ports, programs};
 
-use super::{Host, Peer, Purpose, Running, said};
+use super::permissions::{self, Permissions};
+use super::{Host, Peer, Purpose, Running, basic, said};
 use crate::api::Api;
-use crate::cases::Shelf;
+use crate::cases::{Case, Shelf};
 use crate::content::{Content, IMAGE, PUSHED, TAG, repository, tag};
 use crate::plan::Plan;
 use crate::proc::Family;
@@ -31,7 +31,9 @@ pub(super) fn split_version() -> Result<String> {
 }
 
 pub(super) async fn start(peer: Peer, mode: Mode, plan: &Plan) -> Result<Running> {
+    let permissions = Permissions::new()?;
     let cluster = Cluster::setup(mode)
+        .with("auth.issuers", &permissions.issuer())
         .start_in(Home::new_in(&plan.data)?, ports::free()?)
         .await?;
     let process = cluster.process().id().context("no process")?;
@@ -43,21 +45,18 @@ pub(super) async fn start(peer: Peer, mode: Mode, plan: &Plan) -> Result<Running
             Mode::Split => Family::launched_by(process),
         },
         data: cluster.home().data(),
-        host: Host::Roadstead {
+        host: Some(Host::Roadstead {
             access_token: cluster.access_token().await?,
             cluster: Box::new(cluster),
-        },
+            permissions,
+        }),
     })
 }
 
 pub(super) async fn authorization(cluster: &Cluster, access_token: &str, purpose: Purpose) -> Result<String> {
     let scopes: Vec<String> = match purpose {
-        Purpose::Token => {
-            let pair = format!("_token:{access_token}");
-            return Ok(format!(
-                "Basic {}",
-                base64::engine::general_purpose::STANDARD.encode(pair)
-            ));
+        Purpose::Token | Purpose::TokenMany | Purpose::Exchange => {
+            return Ok(basic(access_token));
         }
         Purpose::Push => vec![format!("repository:{PUSHED}:pull,push")],
         Purpose::Pull => [IMAGE, repository(Shelf::Few), repository(Shelf::Many)]
@@ -75,9 +74,12 @@ pub(super) async fn authorization(cluster: &Cluster, access_token: &str, purpose
 }
 
 pub(super) async fn fill(running: &Running, plan: &Plan, content: &Content) -> Result<()> {
+    if plan.has(Case::TokenMany) || plan.has(Case::Exchange) {
+        permissions::fill(&running.data, plan.sizes.identities)?;
+    }
     let api = Api::new(running.port, running.authorization(Purpose::Fill).await?)?;
     api.push_image(IMAGE, TAG, content).await?;
-    for shelf in Shelf::needed(plan) {
+    for shelf in Shelf::needed(plan, running.peer) {
         let repository = repository(shelf);
         api.mount_image(repository, TAG, content).await?;
         let tags: Vec<String> = (0..content.tags(shelf)).map(tag).collect();
