@@ -37,6 +37,10 @@ pub(crate) async fn quickstart(
         // The steps are what is to be read.
         tree = tree.with("runtime.log_filter", "warn");
     }
+    if !tree.contains("auth.client_session_ttl") {
+        // The commands that are printed take turns: podman and skopeo refuse to log in where docker keeps such a token.
+        tree = tree.with("auth.client_session_ttl", "0s");
+    }
     let telemetry = Telemetry::from_tree("roadstead", &tree).map_err(failed)?;
     let options = Options {
         busy_port: BusyPort::TakeNext,

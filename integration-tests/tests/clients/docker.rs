@@ -8,11 +8,13 @@ in_every_place!(docker_pushes_pulls_and_mounts, docker_makes_and_reads_indexes);
 
 async fn open(place: Place) -> Result<World> {
     let mut world = World::open(place).await?;
-    world.sandbox.start_docker().await?;
-    world
-        .log_in("docker", &["login", world.sandbox.registry()])
-        .await?;
+    log_in(&mut world).await?;
     Ok(world)
+}
+
+async fn log_in(world: &mut World) -> Result<()> {
+    world.sandbox.start_docker().await?;
+    world.log_in("docker", &["login", world.sandbox.registry()]).await
 }
 
 /// Brings the layout's image into the daemon under the given name.
@@ -112,8 +114,10 @@ async fn require_zstd_pull(world: &World) -> Result<()> {
 }
 
 async fn docker_makes_and_reads_indexes(place: Place) -> Result<()> {
-    let world = open(place).await?;
+    let mut world = World::open(place).await?;
+    // Before docker's: skopeo refuses to log in where docker keeps a refresh token.
     let index = world.push_layout("docker/multi").await?;
+    log_in(&mut world).await?;
     let docker = async |arguments: &[&str]| world.sandbox.run("docker", arguments).await;
     let multi = world.name("docker/multi:multi");
     for (platform, architecture) in [("linux/arm64", "arm64"), ("linux/amd64", "amd64")] {

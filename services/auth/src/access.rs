@@ -21,6 +21,9 @@ use crate::{
 /// Identities that one token may speak for.
 pub(crate) const IDENTITIES_LIMIT: usize = 16;
 
+/// Identities that are looked at for those; beyond it the last ones are not seen.
+const MATCHES_LIMIT: usize = 1024;
+
 /// Bindings of one identity that a list of all places is made from.
 const BINDINGS_LIMIT: usize = 100_000;
 
@@ -202,8 +205,11 @@ pub(crate) fn reach_of(
         .collect())
 }
 
-/// Finds the identities that an upstream token is of. One more than a token may speak for is enough to know that there
-/// are too many.
+/// Finds the identities that an upstream token is of: a read of many rows, because each rule with a pattern is looked at.
+///
+/// A token speaks for so many at most. Anybody who may make identities can make more that match somebody else, and must
+/// not lock them out: persons and registered keys come first, then exact subjects, then patterns, the older before the
+/// newer, and the rest is left out.
 pub(crate) fn match_identities(
     snapshot: &Snapshot<'_>,
     rules: &Rules,
@@ -214,8 +220,17 @@ pub(crate) fn match_identities(
         if identity.check(upstream, rules, snapshot.now).is_ok() {
             found.push(identity);
         }
-        Ok(found.len() <= IDENTITIES_LIMIT)
+        Ok(found.len() < MATCHES_LIMIT)
     })?;
+    found.sort_by_cached_key(|identity| {
+        let vagueness = match &identity.rule {
+            Rule::ClaimMatch(rule) if rule.subject.exact().is_none() => 2,
+            Rule::ClaimMatch(_) => 1,
+            _ => 0,
+        };
+        (vagueness, identity.created_at, identity.id.clone())
+    });
+    found.truncate(IDENTITIES_LIMIT);
     Ok(found)
 }
 
@@ -228,13 +243,19 @@ pub(crate) fn named_identity(
     reference: &str,
 ) -> Result<std::result::Result<Identity, String>> {
     let unknown = || Err(format!("{reference:?} is no identity of this token"));
-    let Some(identity) = find_identity(snapshot, reference)? else {
+    let by_token = |identity: &Identity| {
+        matches!(
+            identity.rule,
+            Rule::ClaimMatch(_) | Rule::Static(_) | Rule::Human(_)
+        )
+    };
+    let Some(identity) = find_identity(snapshot, reference)?.filter(by_token) else {
         return Ok(unknown());
     };
     Ok(match identity.check(upstream, rules, snapshot.now) {
         Ok(()) => Ok(identity),
         // Only who comes from the same issuer learns what else is missing.
-        Err(Mismatch::Issuer | Mismatch::Kind) => unknown(),
+        Err(Mismatch::Issuer | Mismatch::IssuerUnknown | Mismatch::Kind | Mismatch::Expired) => unknown(),
         Err(mismatch) => Err(format!("{reference}: {}", mismatch.describe(upstream))),
     })
 }

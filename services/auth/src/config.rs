@@ -47,6 +47,10 @@ pub struct Config {
     /// How long a login lasts that is not used.
     #[serde(with = "humantime_serde")]
     pub session_idle_ttl: Duration,
+    /// How long the refresh token lasts that `/token` gives to clients which ask for one, as `docker login` does: at most 12
+    /// hours. None is given when it is zero, and docker then keeps the token that was typed.
+    #[serde(with = "humantime_serde")]
+    pub client_session_ttl: Duration,
     /// How often the keys that sign tokens are replaced. A new one is published ten minutes before it signs, and an old
     /// one until what it signed has expired.
     #[serde(with = "humantime_serde")]
@@ -69,6 +73,7 @@ impl Default for Config {
             registry_token_ttl: 5 * MINUTE,
             session_ttl: 30 * DAY,
             session_idle_ttl: 7 * DAY,
+            client_session_ttl: 12 * HOUR,
             key_rotation: 30 * DAY,
             revocations_limit: 100_000,
             sealing_key_file: None,
@@ -217,6 +222,10 @@ impl Config {
         demand(
             (HOUR..=365 * DAY).contains(&self.session_idle_ttl),
             "session_idle_ttl: must be between one hour and 365 days",
+        );
+        demand(
+            self.client_session_ttl <= 12 * HOUR,
+            "client_session_ttl: must be 12 hours at most",
         );
         demand(
             (DAY..=365 * DAY).contains(&self.key_rotation),

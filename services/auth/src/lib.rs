@@ -196,6 +196,7 @@ async fn assemble(config: Config, deps: Deps) -> Result<BuiltService, Cause> {
         session_lives: SessionLives {
             longest: config.session_ttl,
             idle: config.session_idle_ttl,
+            client: config.client_session_ttl,
         },
         uses,
         refusals,
@@ -232,6 +233,7 @@ fn rules(config: &Config, dev: Option<&DevIssuer>, public: &PublicAddress) -> Ru
     Rules {
         issuers: configured.chain(dev).collect(),
         service: public.service.clone(),
+        pull_tokens: domain::pull_token_issuer(public.origin()),
         ..Rules::default()
     }
 }

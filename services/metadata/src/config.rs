@@ -7,6 +7,9 @@ use roadstead_runtime::Validate;
 use roadstead_types::{MANIFEST_SIZE_LIMIT, RepositoryPrefix};
 use serde::Deserialize;
 
+/// The longest that a push may go on under a token that expired.
+const PUSH_GRANT_LIMIT: Duration = Duration::from_hours(6);
+
 /// Whether a manifest may name content that its repository does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -84,7 +87,7 @@ impl Default for Config {
             upload_session_ttl: Duration::from_hours(24),
             finished_upload_ttl: Duration::from_hours(24),
             push_grant_idle: Duration::from_mins(15),
-            push_grant_lifetime: Duration::from_hours(6),
+            push_grant_lifetime: PUSH_GRANT_LIMIT,
             locator_ttl: Duration::from_mins(5),
             object_delete_delay: Duration::from_hours(24),
             outbox_lease: Duration::from_secs(30),
@@ -119,6 +122,10 @@ impl Validate for Config {
         }
         if self.max_tags_per_push < 10 {
             problems.push("max_tags_per_push: must be at least 10".to_owned());
+        }
+        // Revocations and old keys are kept for as long as a grant can last.
+        if self.push_grant_idle.max(self.push_grant_lifetime) > PUSH_GRANT_LIMIT {
+            problems.push("push_grant_idle, push_grant_lifetime: must be 6 hours at most".to_owned());
         }
         if self.readers == 0 || self.write_queue == 0 {
             problems.push("readers, write_queue: must not be 0".to_owned());

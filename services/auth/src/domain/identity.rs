@@ -97,6 +97,8 @@ pub(crate) struct Rules {
     pub(crate) issuers: HashMap<String, IssuerFacts>,
     /// The audience of this registry, which static identities have by default.
     pub(crate) service: String,
+    /// The issuer of pull tokens, which is this registry itself and signs nothing.
+    pub(crate) pull_tokens: String,
     pub(crate) patterns: Patterns,
 }
 
@@ -218,7 +220,11 @@ impl Identity {
                 let found = claims::audience(upstream.claims).ok_or(Mismatch::Audience)?;
                 same(audience, found, Mismatch::Audience)
             }
-            Rule::PullToken => same(&self.id, upstream.subject, Mismatch::Subject),
+            Rule::PullToken => {
+                // Its id is no secret: whoever registers keys may name it as their subject.
+                same(&rules.pull_tokens, upstream.issuer, Mismatch::Kind)?;
+                same(&self.id, upstream.subject, Mismatch::Subject)
+            }
             Rule::Anonymous | Rule::Service { .. } => Err(Mismatch::Kind),
         }
     }
@@ -304,6 +310,12 @@ impl IssuerFacts {
 
 fn same(expected: &str, found: &str, mismatch: Mismatch) -> Result<(), Mismatch> {
     if expected == found { Ok(()) } else { Err(mismatch) }
+}
+
+/// What stands as issuer where a pull token is meant: no issuer of the configuration or of registered keys can be this
+/// registry.
+pub(crate) fn pull_token_issuer(origin: &str) -> String {
+    format!("{origin}/pull-tokens")
 }
 
 /// The id of a person: it follows from what the issuer calls them, so that permissions can be given before they come.

@@ -21,7 +21,7 @@ pub(crate) use evaluation::{
 pub(crate) use explanation::{Explanation, explain, why};
 pub(crate) use identity::{
     ANONYMOUS, ClaimMatch, Human, Identity, IssuerFacts, Mismatch, Rule, Rules, StaticKeys, Upstream,
-    human_id,
+    human_id, pull_token_issuer,
 };
 pub(crate) use narrowing::Narrowing;
 pub(crate) use pattern::{Pattern, PatternError, Patterns};

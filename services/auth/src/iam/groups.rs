@@ -4,7 +4,7 @@ use roadstead_types::{RepositoryName, RepositoryPrefix};
 use serde_json::json;
 
 use super::{
-    Caller, Page,
+    Caller, Page, identities,
     list::{pages, visible},
     parent,
 };
@@ -160,8 +160,7 @@ pub(crate) fn delete(tx: &Tx<'_>, caller: &Caller, path: &RepositoryName) -> Res
     }
     for id in tx.identity_ids_in(path.as_str())? {
         tx.delete_identity(&id)?;
-        tx.revoke(&Subject::Identity(id.clone()))?;
-        tx.revoke(&Subject::rule_of(&id))?;
+        identities::revoke(tx, &id)?;
     }
     tx.delete_bindings_within(path.as_str())?;
     tx.delete_roles_of(path.as_str())?;

@@ -203,10 +203,12 @@ fn changeable(
     }
 }
 
-/// Ends every token of an identity: those that were decided, and those that came of its rule.
-fn revoke(tx: &Tx<'_>, id: &str) -> Result<()> {
+/// Ends every token of an identity, those that were decided and those that came of its rule, and its sessions: a person
+/// who is made again has the same id.
+pub(super) fn revoke(tx: &Tx<'_>, id: &str) -> Result<()> {
     tx.revoke(&Subject::Identity(id.to_owned()))?;
-    tx.revoke(&Subject::rule_of(id))
+    tx.revoke(&Subject::rule_of(id))?;
+    tx.end_sessions_of(id)
 }
 
 fn announce(tx: &Tx<'_>, kind: &'static str, caller: &Caller, identity: &Identity) -> Result<()> {

@@ -6,6 +6,7 @@ use roadstead_proto::auth::v1 as proto;
 use roadstead_runtime::PublicAddress;
 
 use crate::{
+    config::parse_issuer,
     domain::{CLAIM_LIMIT, ClaimMatch, Condition, Human, Pattern, Rule, Rules, StaticKeys, Text},
     error::Error,
     issuers::IssuerKeySet,
@@ -94,7 +95,17 @@ pub(crate) fn static_keys(
     now: i64,
 ) -> Result<(StaticKeys, i64), Error> {
     let issuer = plain("issuer", &given.issuer, ISSUER_LIMIT)?;
-    if rules.issuers.contains_key(&issuer) {
+    // As strictly as the operator's own: it is what the audit will call whoever acts by it.
+    let url = parse_issuer(&issuer).map_err(|error| invalid(format!("the issuer {error}")))?;
+    if url.scheme() != "https" {
+        return Err(invalid("the issuer begins with https://"));
+    }
+    let bare = issuer.trim_end_matches('/');
+    if rules
+        .issuers
+        .keys()
+        .any(|known| known.trim_end_matches('/') == bare)
+    {
         return Err(invalid(
             "the issuer is one of the configuration, whose keys are its own",
         ));
@@ -181,6 +192,10 @@ fn check_claim(claim: &str, text: &Text) -> Result<(), String> {
     if NOT_CLAIMS.contains(&claim) {
         return Err(format!("the claim {claim} cannot be asked for here"));
     }
+    let (Text::Exact(value) | Text::Pattern(value)) = text;
+    if value.chars().any(char::is_control) {
+        return Err(format!("what is asked of {claim} has control characters"));
+    }
     match text {
         Text::Exact(value) if value.len() > CLAIM_LIMIT => Err(format!(
             "the value of {claim} is longer than {CLAIM_LIMIT} bytes, which no token of ours carries"
@@ -194,8 +209,9 @@ fn one_text(name: &str, exact: &str, pattern: &str) -> Result<Option<Text>, Erro
         ("", "") => Ok(None),
         (exact, "") => plain(name, exact, TEXT_LIMIT).map(|text| Some(Text::Exact(text))),
         ("", pattern) => {
-            Pattern::parse(pattern).map_err(|error| invalid(format!("{name}_pattern: {error}")))?;
-            Ok(Some(Text::Pattern(pattern.to_owned())))
+            let pattern = plain(&format!("{name}_pattern"), pattern, TEXT_LIMIT)?;
+            Pattern::parse(&pattern).map_err(|error| invalid(format!("{name}_pattern: {error}")))?;
+            Ok(Some(Text::Pattern(pattern)))
         }
         _ => Err(invalid(format!("{name} and {name}_pattern exclude each other"))),
     }

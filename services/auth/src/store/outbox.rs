@@ -5,10 +5,13 @@ use std::time::Duration;
 use rusqlite::params;
 
 use super::{Result, Store, Tx};
-use crate::domain::event::AuditEvent;
+use crate::{domain::event::AuditEvent, error::Error};
 
 /// How long events stay with whoever claimed them.
 const LEASE: Duration = Duration::from_mins(1);
+
+/// The log takes no larger event.
+const EVENT_LIMIT: usize = 64 * 1024;
 
 /// A claim must fit a message, else it would fail again and again. One event always does.
 const CLAIM_BYTES: usize = roadstead_rpc::MAX_MESSAGE_BYTES / 2;
@@ -24,6 +27,12 @@ impl Tx<'_> {
     /// Writes an event, to be told once the transaction is durable.
     pub(crate) fn announce(&self, event: &AuditEvent) -> Result<()> {
         let (id, json) = event.encode(self.now)?;
+        if json.len() > EVENT_LIMIT {
+            // Done without a trace is worse than not done.
+            return Err(Error::argument(
+                "what is asked for is too long to be told in one event",
+            ));
+        }
         self.prepare_cached(
             "INSERT INTO outbox (id, event, created_at, leased_until, attempts) VALUES (?1, ?2, ?3, 0, 0)",
         )?

@@ -154,8 +154,12 @@ impl Tx<'_> {
     pub(crate) fn end_pull_token(&self, id: &str) -> Result<()> {
         self.prepare_cached("UPDATE pull_tokens SET revoked_at = ?2 WHERE identity_id = ?1")?
             .execute(params![id, self.now])?;
-        self.prepare_cached("UPDATE identities SET name = NULL, full_name = id WHERE id = ?1")?
-            .execute([id])?;
+        self.prepare_cached(
+            "UPDATE identities SET name = NULL,
+                 full_name = CASE group_path WHEN '' THEN id ELSE group_path || '/' || id END
+             WHERE id = ?1",
+        )?
+        .execute([id])?;
         self.delete_bindings_of(id)
     }
 

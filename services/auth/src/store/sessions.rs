@@ -147,6 +147,18 @@ impl Tx<'_> {
         Ok(ended > 0)
     }
 
+    /// Ends the sessions that speak for an identity.
+    pub(crate) fn end_sessions_of(&self, identity: &str) -> Result<()> {
+        let mut select = self.prepare_cached(
+            "SELECT id FROM sessions
+             WHERE ended_at IS NULL AND EXISTS (SELECT 1 FROM json_each(identities) WHERE value = ?1)",
+        )?;
+        let ids: Vec<String> = select
+            .query_map([identity], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        ids.iter().try_for_each(|id| self.end_session(id).map(|_| ()))
+    }
+
     /// Revokes the tokens that came of a credential, and ends the sessions that did.
     pub(crate) fn revoke_credential(&self, credential: &str) -> Result<()> {
         self.revoke(&Subject::Credential(credential.to_owned()))?;

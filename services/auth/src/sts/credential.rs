@@ -7,7 +7,7 @@ use roadstead_authn::{AccessClaims, Act, Provenance};
 
 use super::{PullSecret, millis};
 use crate::{
-    domain::{Capability, CapabilitySet, Narrowing},
+    domain::{Capability, CapabilitySet, Narrowing, pull_token_issuer},
     error::Error,
     keys::{RefreshClaims, RefreshKey},
     store::{PullTokenRow, Result, Session, SessionKind, Snapshot},
@@ -149,7 +149,7 @@ fn of_pull_token(snapshot: &Snapshot<'_>, secret: &PullSecret, place: Place<'_>)
     let capabilities = CapabilitySet::of(&[Capability::RepoPull, Capability::RepoList]);
     Ok(Standing {
         act: Some(Act {
-            issuer: format!("{}/pull-tokens", place.origin),
+            issuer: pull_token_issuer(place.origin),
             subject: row.id.clone(),
             claims: BTreeMap::new(),
         }),

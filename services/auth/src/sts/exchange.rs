@@ -28,10 +28,16 @@ use crate::{
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Longer than any id or full name.
+const REFERENCE_LIMIT: usize = 512;
+
 /// An exchange as it is written down, all of one moment.
 struct Exchange {
     rules: Arc<Rules>,
     verified: Verified,
+    claims: BTreeMap<String, Value>,
+    /// Ids of identities that the claims matched a moment ago. It is looked at again what they are now.
+    candidates: Vec<String>,
     /// Whether the token is that of a person who logs in.
     is_login: bool,
     /// The identity that was asked for; empty for all.
@@ -59,12 +65,23 @@ impl State {
             return Err(Error::ServiceUnknown(self.tokens.service().to_owned()));
         }
         let narrowing = narrowing_of(request.narrowing.as_ref())?;
+        if request.identity.len() > REFERENCE_LIMIT {
+            return Err(Error::argument("no identity has so long a name"));
+        }
         let verified = self.verify_upstream(&request.identity_token).await?;
+        let claims: BTreeMap<String, Value> = verified.claims.clone().into_iter().collect();
+        let candidates = if request.identity.is_empty() {
+            self.candidates(&verified, &claims).await?
+        } else {
+            Vec::new()
+        };
         let issuer = self.issuers.get(&verified.issuer);
         let exchange = Exchange {
             rules: self.rules.clone(),
             is_login: issuer.is_some_and(|issuer| issuer.is_login(&verified.audience)),
             verified,
+            claims,
+            candidates,
             named: request.identity,
             narrowing: narrowing.clone(),
             wants_session: request.session,
@@ -116,6 +133,23 @@ impl State {
                 .unwrap_or_default(),
             refresh_token: refresh.map_or_else(String::new, |token| token.expose_secret().to_owned()),
         })
+    }
+
+    /// Finds the identities that a token is of, beside the writer: whoever makes identities decides how long it takes.
+    async fn candidates(&self, verified: &Verified, claims: &BTreeMap<String, Value>) -> Result<Vec<String>> {
+        let (rules, claims) = (self.rules.clone(), claims.clone());
+        let (issuer, subject) = (verified.issuer.clone(), verified.subject.clone());
+        self.store
+            .scan("match_identities", move |snapshot| {
+                let upstream = Upstream {
+                    issuer: &issuer,
+                    subject: &subject,
+                    claims: &claims,
+                };
+                let matched = access::match_identities(snapshot, &rules, &upstream)?;
+                Ok(matched.into_iter().map(|identity| identity.id).collect())
+            })
+            .await
     }
 
     /// Verifies an identity token of a configured issuer, or of a static identity.
@@ -180,19 +214,13 @@ fn static_keys(
 
 impl Exchange {
     fn record(self, tx: &Tx<'_>) -> Result<Outcome> {
-        let all: BTreeMap<String, Value> = self
-            .verified
-            .claims
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
         if self.is_login {
             self.note_person(tx)?;
         }
         let upstream = Upstream {
             issuer: &self.verified.issuer,
             subject: &self.verified.subject,
-            claims: &all,
+            claims: &self.claims,
         };
         let identities = self.find_identities(tx, &upstream)?;
         tx.note_use(identities.iter().map(|identity| identity.id.as_str()))?;
@@ -220,11 +248,17 @@ impl Exchange {
                 .map(|identity| vec![identity])
                 .map_err(Error::IdentityMismatch);
         }
-        let found = access::match_identities(tx, &self.rules, upstream)?;
-        if found.len() > IDENTITIES_LIMIT {
-            return Err(Error::argument(format!(
-                "more than {IDENTITIES_LIMIT} identities match the token; name the one that is meant"
-            )));
+        // The person may have been made a line above, and comes before all others.
+        let person = self.is_login.then(|| human_id(upstream.issuer, upstream.subject));
+        let mut found: Vec<Identity> = Vec::new();
+        for id in person.iter().chain(&self.candidates) {
+            if found.len() < IDENTITIES_LIMIT
+                && found.iter().all(|other| other.id != *id)
+                && let Some(identity) = tx.identity(id)?
+                && identity.check(upstream, &self.rules, tx.now).is_ok()
+            {
+                found.push(identity);
+            }
         }
         Ok(found)
     }

@@ -30,6 +30,8 @@ pub(crate) struct SessionLives {
     pub(crate) longest: Duration,
     /// Without use.
     pub(crate) idle: Duration,
+    /// Those of clients, which do not rotate. None are begun when it is zero.
+    pub(crate) client: Duration,
 }
 
 /// Reads what a client asks a token to be narrowed to.

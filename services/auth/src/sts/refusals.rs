@@ -19,6 +19,9 @@ use crate::{
 /// Callers, each with what they were refused, of one minute. Of all others together there is one event.
 const LIMIT: usize = 10_000;
 
+/// Characters of a reason: what callers sent may stand in it.
+const WHY_LIMIT: usize = 512;
+
 /// Refusals that are not told yet.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals(Mutex<HashMap<Refused, Tally>>);
@@ -78,7 +81,7 @@ impl Refusals {
                 count: 0,
                 first_at: now,
                 last_at: now,
-                why: error.to_string(),
+                why: error.to_string().chars().take(WHY_LIMIT).collect(),
                 author: if has_room {
                     author.clone()
                 } else {

@@ -1,7 +1,5 @@
 //! From a credential to a registry token.
 
-use std::time::Duration;
-
 use roadstead_authn::Access;
 use roadstead_proto::auth::v1::{IssueRegistryTokenRequest, IssueRegistryTokenResponse};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -18,9 +16,6 @@ use crate::{
     store::{LastUse, Session, SessionKind},
     tokens::{Bearer, with_claims},
 };
-
-/// What a client keeps lasts a working day.
-const CLIENT_SESSION: Duration = Duration::from_hours(12);
 
 impl State {
     pub(crate) async fn issue_registry_token(
@@ -54,7 +49,7 @@ impl State {
             .await?;
         self.note_pull_token(&credential, place);
         let refresh_token = match &standing.act {
-            Some(_) if request.offline && standing.can_be_kept => {
+            Some(_) if request.offline && standing.can_be_kept && !self.session_lives.client.is_zero() => {
                 self.begin_client_session(&standing, decision.revision).await?
             }
             _ => None,
@@ -115,7 +110,7 @@ impl State {
             generation: 1,
             rotated_at: now,
             created_at: now,
-            expires_at: now + millis(CLIENT_SESSION),
+            expires_at: now + millis(self.session_lives.client),
             ended: false,
         };
         let token = self.refresh.token(&session.id, session.generation);

@@ -5,15 +5,16 @@ use std::time::Duration;
 use roadstead_authn::VerifyError;
 use roadstead_proto::{
     auth::v1::{
-        CreateBindingRequest, CreatePullTokenRequest, CreatePullTokenResponse, IssueRegistryTokenRequest,
-        ListPullTokensRequest, PullToken, Resource, RevokePullTokenRequest, RotatePullTokenRequest,
-        RotatePullTokenResponse, binding_service_client::BindingServiceClient,
-        pull_token_service_client::PullTokenServiceClient,
+        CreateBindingRequest, CreateIdentityRequest, CreatePullTokenRequest, CreatePullTokenResponse,
+        ExchangeRequest, IssueRegistryTokenRequest, ListPullTokensRequest, PullToken, Resource,
+        RevokePullTokenRequest, RotatePullTokenRequest, RotatePullTokenResponse, StaticKeys,
+        binding_service_client::BindingServiceClient, create_identity_request,
+        identity_service_client::IdentityServiceClient, pull_token_service_client::PullTokenServiceClient,
     },
     common::v1::RequestContext,
 };
 use roadstead_rpc::{ErrorReason, Peer, RpcChannel};
-use roadstead_testkit::OidcIssuer;
+use roadstead_testkit::{OidcIssuer, SigningKey};
 use rstest::rstest;
 use serde_json::json;
 use tonic::Status;
@@ -178,6 +179,52 @@ async fn a_secret_that_is_not_exactly_right_is_none() {
         let outcome = setup.auth.registry_token(&wrong, &[PULL_WEB]).await;
         assert_eq!(refused(outcome), ErrorReason::TokenInvalid, "{wrong}");
     }
+}
+
+/// The id of a pull token is no secret: it is in lists and in the audit.
+#[tokio::test]
+async fn registered_keys_whose_subject_is_a_pull_token_are_not_the_pull_token() {
+    let setup = setup().await;
+    let id = setup.web_token().await.pull_token.unwrap().id;
+    let now = setup.auth.clock.unix_seconds();
+    let key = SigningKey::es256("thief");
+    let request = CreateIdentityRequest {
+        group: String::new(),
+        name: "thief".to_owned(),
+        description: String::new(),
+        rule: Some(create_identity_request::Rule::Static(StaticKeys {
+            issuer: "https://thief.example".to_owned(),
+            subject: id.clone(),
+            audience: String::new(),
+            jwks_json: json!({ "keys": [key.jwk()] }).to_string(),
+            expires_at: now + 3600,
+        })),
+    };
+    IdentityServiceClient::new(setup.auth.channel(Peer::Gateway))
+        .create_identity(by(&setup.owner, request))
+        .await
+        .unwrap();
+    let claims = json!({
+        "iss": "https://thief.example", "sub": id, "aud": "127.0.0.1:5000", "iat": now, "exp": now + 300,
+    });
+    let token = key.sign("JWT", &claims);
+    let named = ExchangeRequest {
+        identity_token: token.clone(),
+        identity: id,
+        ..ExchangeRequest::default()
+    };
+    assert_eq!(
+        refused(setup.auth.exchange_as(named).await),
+        ErrorReason::IdentityUnknown
+    );
+    let answer = setup.auth.exchange(&token).await.unwrap();
+    let found: Vec<String> = answer
+        .identities
+        .into_iter()
+        .map(|identity| identity.name)
+        .collect();
+    assert_eq!(found, ["thief"]);
+    assert!(setup.granted(&answer.access_token, &[PULL_WEB]).await.is_empty());
 }
 
 #[tokio::test]

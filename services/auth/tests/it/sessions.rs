@@ -438,15 +438,23 @@ async fn a_person_who_was_deleted_has_nothing_left() {
             ErrorReason::TokenInvalid
         );
     }
-    // The session of somebody who is nobody any more speaks for nobody.
-    let next = setup.auth.refresh(&login.refresh_token).await.unwrap();
-    assert!(next.identities.is_empty());
+    // Their session is over as well: somebody who is made again has the same id, and whoever stole the token would share it.
+    assert_eq!(
+        refused(setup.auth.refresh(&login.refresh_token).await),
+        ErrorReason::TokenInvalid
+    );
+}
+
+#[tokio::test]
+async fn a_registry_without_sessions_of_clients_gives_none() {
+    let setup = setup_with(json!({ "client_session_ttl": "0s" })).await;
+    let login = setup.log_in().await;
     let answer = setup
         .auth
-        .registry_token(&next.access_token, &[PULL_WEB])
+        .ask_registry_token(offline(&login.access_token))
         .await
         .unwrap();
-    assert!(answer.granted_scopes.is_empty());
+    assert!(answer.refresh_token.is_empty() && !answer.token.is_empty());
 }
 
 #[tokio::test]
