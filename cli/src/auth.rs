@@ -11,7 +11,7 @@ use crate::{
     error::{Error, printable},
     host::RegistryHost,
     login::{self, LoggedOut, Login},
-    oidc::Interaction,
+    oidc::{Interaction, Person},
     registry::Transport,
     when,
 };
@@ -52,9 +52,12 @@ pub(crate) async fn login(flags: args::Login, cache: &TokenCache, clock: &Clock)
 
 /// Which way to log in the flags name.
 fn way(flags: &args::Login) -> Login {
-    let person = |interaction| Login::Person {
-        interaction,
-        issuer: flags.issuer.clone(),
+    let person = |interaction| {
+        Login::Person(Person {
+            interaction,
+            issuer: flags.issuer.clone(),
+            shared_client: flags.shared_client,
+        })
     };
     if let Some(file) = &flags.identity_token {
         Login::With(file.clone())
@@ -64,7 +67,7 @@ fn way(flags: &args::Login) -> Login {
         person(Interaction::Device)
     } else if flags.no_browser {
         person(Interaction::Address)
-    } else if flags.browser || flags.issuer.is_some() {
+    } else if flags.browser || flags.issuer.is_some() || flags.shared_client {
         person(Interaction::Browser)
     } else {
         Login::Unattended

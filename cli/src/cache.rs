@@ -196,9 +196,14 @@ impl TokenCache {
     /// Waits until no other process is about to replace or remove the registry's token, and keeps others waiting until
     /// the lock is dropped, or the process ends.
     pub async fn lock(&self, host: &RegistryHost) -> Result<CacheLock, Error> {
+        self.lock_named(platform::file_name(&host.cache_name())).await
+    }
+
+    /// Likewise for what is no registry's.
+    pub(crate) async fn lock_named(&self, name: String) -> Result<CacheLock, Error> {
         let directory = self.root.join(LOCKS);
         // Never removed: who waits for a file that is gone would not wait for its successor.
-        let path = directory.join(platform::file_name(&host.cache_name()));
+        let path = directory.join(name);
         let locking = tokio::task::spawn_blocking(move || {
             create_private_directory(&directory)?;
             let file = File::options()
@@ -257,6 +262,11 @@ impl TokenCache {
     /// Records the registry of a successful login.
     pub fn set_last_login(&self, host: &RegistryHost) -> Result<(), Error> {
         write_private(&self.root.join(LAST_LOGIN_FILE), host.to_string().as_bytes())
+    }
+
+    /// Where something is kept that is no registry's.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.root.join(name)
     }
 
     fn directory(&self, host: &RegistryHost) -> PathBuf {

@@ -25,6 +25,23 @@ pub enum Error {
         /// In the registry's words.
         reason: String,
     },
+    /// A registry has people log in as a client that is known as another registry's.
+    #[error(
+        "not logged in to {host}, and nothing was sent there: it wants a login at {issuer} as the client {client}, which \
+         is the one of {others}. What that login gives is good at {others} too, so a registry that is not the same one \
+         could use it there in your name.\nIf they are one registry under several names, say so with --shared-client; \
+         if not, do not log in, and tell the operator of {others}."
+    )]
+    ClientOfAnother {
+        /// The registry.
+        host: String,
+        /// The registries that the client is known for.
+        others: String,
+        /// The issuer that both name.
+        issuer: String,
+        /// The client that both name.
+        client: String,
+    },
     /// This machine's provider of identities gave none.
     #[error("cannot get an identity token from {provider}: {reason}")]
     NoIdentityToken {
@@ -86,7 +103,10 @@ impl Error {
             | Self::Serve(_)
             | Self::Internal(_) => 1,
             Self::Usage(_) => 2,
-            Self::NotLoggedIn { .. } | Self::LoginRefused { .. } | Self::NoIdentityToken { .. } => 3,
+            Self::NotLoggedIn { .. }
+            | Self::LoginRefused { .. }
+            | Self::ClientOfAnother { .. }
+            | Self::NoIdentityToken { .. } => 3,
             Self::Unreachable { .. } => 4,
             Self::Refused { .. } => 5,
         }

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, io::Read as _};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    ambient::jwt,
     args::Kubelet,
     cache::Wanted,
     credential_helper::USER_NAME,
@@ -65,6 +66,7 @@ pub(crate) async fn run(flags: Kubelet) -> Result<(), Error> {
         .map_err(Error::file("read", "standard input"))?;
     let request = parse(&input)?;
     let host = registry_of(&request.image)?;
+    check_audience(&request.service_account_token, &host)?;
     let transport = Transport::from(flags.transport);
     let registry = Registry::connect(&host, &transport).await?;
     let subject = Subject {
@@ -113,6 +115,21 @@ fn parse(input: &str) -> Result<Request, Error> {
         ));
     }
     Ok(request)
+}
+
+/// Whoever writes an image's name chooses the registry: one that gets another's token could use it there.
+fn check_audience(token: &str, host: &RegistryHost) -> Result<(), Error> {
+    if jwt::is_for(token, &host.to_string()) {
+        return Ok(());
+    }
+    Err(Error::NoIdentityToken {
+        provider: "the kubelet".to_owned(),
+        reason: format!(
+            "the service account token is not for {host}, which the image names, so it was not sent there; \
+             serviceAccountTokenAudience of the CredentialProviderConfig must be {host}, in a provider whose matchImages \
+             name no other registry"
+        ),
+    })
 }
 
 /// The registry of an image's name. Without one it would be somebody else's.

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 /// Whether a token was made for an audience and for no other.
-pub(super) fn is_for(token: &str, audience: &str) -> bool {
+pub(crate) fn is_for(token: &str, audience: &str) -> bool {
     match claim(token, "aud") {
         Some(Value::String(only)) => only == audience,
         Some(Value::Array(all)) => all.len() == 1 && all[0] == audience,

@@ -9,7 +9,7 @@ mod circleci;
 mod github;
 mod gitlab;
 mod google;
-mod jwt;
+pub(crate) mod jwt;
 mod kubernetes;
 
 use std::{env, fmt, process::Command};

@@ -9,6 +9,7 @@ use crate::{ambient::Provider, host::RegistryHost};
 
 /// Flags of `login`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Login {
     /// The registry, HOST or HOST:PORT.
     pub host: RegistryHost,
@@ -31,6 +32,10 @@ pub struct Login {
     /// The issuer to log in with, where the registry offers people several.
     #[arg(long, value_name = "URL")]
     pub issuer: Option<String>,
+    /// Log in although the registry names another registry's client at the issuer: they are one registry under several
+    /// names. If they are not, it can use your login there.
+    #[arg(long, conflicts_with_all = ["identity_token", "provider"])]
+    pub shared_client: bool,
     /// The audience to ask of a provider [default: the registry's HOST or HOST:PORT].
     #[arg(long, value_name = "AUDIENCE")]
     pub audience: Option<String>,

@@ -18,7 +18,7 @@ use crate::{
     cache::{CachedToken, Source, TokenCache, Wanted},
     error::Error,
     host::RegistryHost,
-    oidc::{self, Interaction},
+    oidc::{self, Person},
     registry::{Registry, Transport},
 };
 use exchange::{Granted, Subject};
@@ -39,12 +39,7 @@ pub(crate) enum Login {
     /// What this machine is, to that provider.
     As(Provider),
     /// A person, through an issuer.
-    Person {
-        /// How they are asked.
-        interaction: Interaction,
-        /// The issuer, where the registry offers several.
-        issuer: Option<String>,
-    },
+    Person(Person),
     /// That of the environment, of this machine, or the development issuer's; else the person's at this terminal.
     Unattended,
     /// The development issuer's, whatever the environment says.
@@ -71,7 +66,7 @@ pub(crate) async fn login(
         transport,
         wanted: &wanted,
     };
-    let token = Box::pin(context.log_in(login)).await?;
+    let token = Box::pin(context.log_in(login, cache)).await?;
     let lock = cache.lock(host).await?;
     let earlier = cache.load(host)?;
     cache.store(host, &token)?;
@@ -273,7 +268,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    async fn log_in(&self, login: Login) -> Result<CachedToken, Error> {
+    async fn log_in(&self, login: Login, cache: &TokenCache) -> Result<CachedToken, Error> {
         let host = self.registry.host();
         match login {
             Login::With(file) if file == "-" => {
@@ -286,7 +281,7 @@ impl<'a> Context<'a> {
                 self.exchange(&subject, Source::IdentityTokenFile { path }).await
             }
             Login::As(provider) => self.ambient(provider).await,
-            Login::Person { interaction, issuer } => self.person(interaction, issuer.as_deref()).await,
+            Login::Person(person) => self.person(&person, cache).await,
             Login::Dev => self.dev().await,
             Login::Unattended => {
                 if let Some((subject, source)) = identity_token::of_environment()? {
@@ -299,7 +294,7 @@ impl<'a> Context<'a> {
                     return self.dev().await;
                 }
                 if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-                    return self.person(Interaction::Browser, None).await;
+                    return self.person(&Person::default(), cache).await;
                 }
                 Err(not_logged_in(host))
             }
@@ -312,9 +307,9 @@ impl<'a> Context<'a> {
         self.exchange(&subject, Source::Ambient { provider }).await
     }
 
-    async fn person(&self, interaction: Interaction, issuer: Option<&str>) -> Result<CachedToken, Error> {
+    async fn person(&self, person: &Person, cache: &TokenCache) -> Result<CachedToken, Error> {
         let ca_file = self.transport.ca_file.as_deref();
-        let subject = oidc::identity_token(self.registry, ca_file, interaction, issuer).await?;
+        let subject = oidc::identity_token(self.registry, ca_file, cache, person).await?;
         self.exchange(
             &subject,
             Source::Session {

@@ -4,6 +4,7 @@
 //! the issuer and this program; the registry sees only the identity token.
 
 mod browser;
+mod clients;
 mod device;
 mod provider;
 mod redirect;
@@ -14,16 +15,28 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 
 use crate::{
-    cache::Secret,
+    cache::{Secret, TokenCache},
     error::{Error, printable},
     registry::{self, Registry},
 };
 use provider::Provider;
 
+/// How a person logs in.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Person {
+    /// How they are asked.
+    pub(crate) interaction: Interaction,
+    /// The issuer, where the registry offers several.
+    pub(crate) issuer: Option<String>,
+    /// Whether the registry may name a client that is known as another's.
+    pub(crate) shared_client: bool,
+}
+
 /// How a person is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Interaction {
     /// In a browser that this program opens.
+    #[default]
     Browser,
     /// In a browser on this machine that they open themselves.
     Address,
@@ -74,12 +87,13 @@ pub(crate) async fn describe(registry: &Registry) -> Result<Description, Error> 
 pub(crate) async fn identity_token(
     registry: &Registry,
     ca_file: Option<&Path>,
-    interaction: Interaction,
-    issuer: Option<&str>,
+    cache: &TokenCache,
+    person: &Person,
 ) -> Result<String, Error> {
     let description = describe(registry).await?;
-    let login = chosen(registry, &description.issuers, issuer)?;
+    let login = chosen(registry, &description.issuers, person.issuer.as_deref())?;
     let url = provider::checked(&login.issuer)?;
+    clients::check(cache, registry.host(), login, person.shared_client)?;
     let http = registry::http_client(registry::is_loopback(&url), ca_file)?;
     let provider = Box::pin(Provider::discover(http, login)).await?;
     eprintln!(
@@ -87,11 +101,14 @@ pub(crate) async fn identity_token(
         registry.host(),
         printable(&login.issuer)
     );
-    match interaction {
+    let token = match person.interaction {
         Interaction::Browser => Box::pin(browser::identity_token(&provider, true)).await,
         Interaction::Address => Box::pin(browser::identity_token(&provider, false)).await,
         Interaction::Device => Box::pin(device::identity_token(&provider)).await,
-    }
+    }?;
+    // Before the registry gets the token, not after it took it: from then on it can use it elsewhere.
+    clients::remember(cache, registry.host(), login, person.shared_client).await?;
+    Ok(token)
 }
 
 fn chosen<'a>(

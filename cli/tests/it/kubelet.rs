@@ -2,9 +2,22 @@
 
 use std::process::Command;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::support::{Machine, Registry, TRUSTED_TOKEN, assert_code, output_with_input, stderr, stdout};
+use crate::support::{Machine, Registry, assert_code, output_with_input, stderr, stdout};
+
+fn token(audience: &Value, subject: &str) -> String {
+    let claims = json!({ "aud": audience, "sub": subject }).to_string();
+    format!("h.{}.s", URL_SAFE_NO_PAD.encode(claims))
+}
+
+/// A token for the registry, which trusts it.
+fn trusted(registry: &Registry) -> String {
+    let token = token(&json!([registry.host()]), "web");
+    registry.trust(&token, "web");
+    token
+}
 
 fn request(image: &str, token: &str) -> String {
     json!({
@@ -31,7 +44,8 @@ fn a_pod_pulls_as_its_service_account() {
     let registry = Registry::start();
     let host = registry.host();
     let image = format!("{host}/acme/web:v1");
-    let output = output_with_input(&mut plugin(&machine), &request(&image, TRUSTED_TOKEN));
+    let token = trusted(&registry);
+    let output = output_with_input(&mut plugin(&machine), &request(&image, &token));
     assert_code(&output, 0);
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(
@@ -57,10 +71,7 @@ fn a_pod_pulls_as_its_service_account() {
     );
 
     let mut command = machine.command(&["kubelet-credential-provider"]);
-    assert_code(
-        &output_with_input(&mut command, &request(&image, TRUSTED_TOKEN)),
-        0,
-    );
+    assert_code(&output_with_input(&mut command, &request(&image, &token)), 0);
 }
 
 #[test]
@@ -68,13 +79,15 @@ fn failures_are_for_the_kubelets_log() {
     let machine = Machine::new();
     let registry = Registry::start();
     let image = format!("{}/acme/web:v1", registry.host());
+    let trusted = trusted(&registry);
+    let stranger = token(&json!(registry.host()), "of-a-stranger");
     for (input, code, said) in [
-        (request(&image, "of-a-stranger"), 3, "not trusted here"),
+        (request(&image, &stranger), 3, "not trusted here"),
         (request(&image, ""), 2, "serviceAccountTokenAudience"),
-        (request("alpine", TRUSTED_TOKEN), 2, "names no registry"),
+        (request("alpine", &trusted), 2, "names no registry"),
         ("{}".to_owned(), 2, "CredentialProviderRequest"),
         (
-            request(&image, TRUSTED_TOKEN).replace("/v1\"", "/v1alpha1\""),
+            request(&image, &trusted).replace("/v1\"", "/v1alpha1\""),
             2,
             "v1alpha1",
         ),
@@ -83,6 +96,29 @@ fn failures_are_for_the_kubelets_log() {
         assert_code(&output, code);
         assert_eq!(stdout(&output), "");
         assert!(stderr(&output).contains(said), "{said}: {}", stderr(&output));
-        assert!(!stderr(&output).contains("of-a-stranger"));
+        assert!(!stderr(&output).contains(&stranger));
     }
+}
+
+#[test]
+fn a_token_for_another_registry_is_not_sent_to_the_one_that_the_image_names() {
+    let machine = Machine::new();
+    let registry = Registry::start();
+    let image = format!("{}/acme/web:v1", registry.host());
+    for audience in [
+        json!("registry.example"),
+        json!([registry.host(), "registry.example"]),
+        json!([]),
+        Value::Null,
+    ] {
+        let token = token(&audience, "web");
+        registry.trust(&token, "web");
+        let output = output_with_input(&mut plugin(&machine), &request(&image, &token));
+        assert_code(&output, 3);
+        assert_eq!(stdout(&output), "");
+        let said = stderr(&output);
+        assert!(said.contains(&format!("not for {}", registry.host())), "{said}");
+        assert!(said.contains("serviceAccountTokenAudience") && !said.contains(&token));
+    }
+    assert!(registry.sts(|sts| sts.forms.is_empty()), "no token left the node");
 }

@@ -20,6 +20,7 @@ mod image;
 mod kubelet;
 mod listings;
 mod login;
+mod login_clients;
 mod pull_tokens;
 #[cfg(feature = "serve")]
 mod serve;

@@ -11,6 +11,14 @@ use crate::installation::Program;
 /// The services with a database. Points of `roadstead-sqlite` begin with the name of the service that uses it.
 const WITH_DATABASE: [&str; 3] = ["auth", "events", "metadata"];
 
+/// What the points of `roadstead-sqlite` that are not of single transactions are called, after the service's name.
+pub const STORE: [&str; 4] = [
+    "start::before_commit",
+    "start::after_commit",
+    "merge::before_checkpoint",
+    "merge::after_checkpoint",
+];
+
 /// The fail points of all services, sorted.
 pub fn all() -> Result<Vec<String>> {
     let services = programs::repository().join("services");

@@ -13,6 +13,9 @@ use super::{Invariant, Problems, open, rows};
 use crate::ledger::{Change, Effect, Ledger, Outcome};
 
 const PULL: &str = "dev.roadstead.registry.pull.v1";
+const REFUSAL: &str = "dev.roadstead.registry.refusal.v1";
+/// What the types of events of content, its pulls and refusals begin with.
+const REGISTRY: &str = "dev.roadstead.registry.";
 const PUSH: &str = "dev.roadstead.registry.push.v1";
 const DELETE: &str = "dev.roadstead.registry.delete.v1";
 
@@ -81,7 +84,7 @@ pub fn check_listed(data: &Path, listed: &str, problems: &mut Problems) -> Resul
     })?;
     let (then, since) = held.split_at(listed.len().min(held.len()));
     let then = then.iter().map(|(offset, id, _)| (Some(*offset), id.as_str()));
-    if !listed.iter().copied().eq(then) || since.iter().any(|(_, _, event_type)| event_type != PULL) {
+    if !listed.iter().copied().eq(then) || since.iter().any(|(_, _, event_type)| is_change(event_type)) {
         let (listed, held) = (listed.len(), held.len());
         problems.add(
             Invariant::Announced,
@@ -91,7 +94,13 @@ pub fn check_listed(data: &Path, listed: &str, problems: &mut Problems) -> Resul
     Ok(())
 }
 
-/// All events but those of pulls, which may be lost and change nothing.
+/// Whether an event tells of a change of content. Pulls and refusals may be lost and change nothing; what auth tells is about
+/// other things.
+fn is_change(event_type: &str) -> bool {
+    event_type.starts_with(REGISTRY) && event_type != PULL && event_type != REFUSAL
+}
+
+/// All events of changes of content.
 fn read(log: &Connection) -> Result<Vec<Said>> {
     let sql = "SELECT cloudevent FROM event ORDER BY log_offset";
     let mut events = Vec::new();
@@ -99,7 +108,7 @@ fn read(log: &Connection) -> Result<Vec<Said>> {
         let event: Value = serde_json::from_slice(&json)?;
         let (outer, data) = (&event, &event["data"]);
         let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
-        if outer["type"] != PULL {
+        if outer["type"].as_str().is_none_or(is_change) {
             events.push(Said {
                 event_type: text(&outer["type"]).unwrap_or_default(),
                 repository: text(&data["repository"]).unwrap_or_default(),

@@ -304,8 +304,9 @@ fn sql(data: &Path, service: &str, statements: &str) -> Result<()> {
 /// Appends an event like one that is there.
 fn add_event(content: &str, like: &str) -> String {
     format!(
-        "INSERT INTO event SELECT (SELECT next_offset FROM log_partition), 'another', type, repository, recorded_at,
-             {content} FROM event WHERE {like} LIMIT 1;
+        "INSERT INTO event (log_offset, id, type, repository, recorded_at, cloudevent)
+             SELECT (SELECT next_offset FROM log_partition), 'another', type, repository, recorded_at, {content}
+             FROM event WHERE {like} LIMIT 1;
          UPDATE log_partition SET next_offset = next_offset + 1"
     )
 }
