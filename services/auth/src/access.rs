@@ -14,7 +14,6 @@ use crate::{
         ANONYMOUS, Asker, Capability, Decided, Denied, Facts, Holder, Identity, Mismatch, Narrowing,
         Resource, Rule, Rules, Upstream, divide, reach,
     },
-    error::Error,
     store::{Result, Snapshot},
 };
 
@@ -319,10 +318,3 @@ fn relevant_claims(
 
 /// What the configuration says of issuers, as rules look at it.
 pub(crate) type SharedRules = Arc<Rules>;
-
-/// An argument that could not be understood.
-impl Error {
-    pub(crate) fn argument(text: impl Into<String>) -> Self {
-        Self::ArgumentInvalid(text.into())
-    }
-}

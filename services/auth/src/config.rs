@@ -55,7 +55,7 @@ pub struct Config {
     /// one until what it signed has expired.
     #[serde(with = "humantime_serde")]
     pub key_rotation: Duration,
-    /// How many revocations are held apart. When there are more within seven hours, every token has to be got anew.
+    /// How many revocations are held apart. When there are more within thirteen hours, every token has to be got anew.
     pub revocations_limit: usize,
     /// The file with the key that seals the signing keys, 32 bytes in base64. By default `auth/sealing.key` in the data
     /// directory, which is made on the first start; a file that is named here must be there already.

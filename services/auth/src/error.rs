@@ -101,6 +101,13 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
+impl Error {
+    /// Of an argument that could not be understood.
+    pub(crate) fn argument(text: impl Into<String>) -> Self {
+        Self::ArgumentInvalid(text.into())
+    }
+}
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let (code, reason) = classify(&error);
